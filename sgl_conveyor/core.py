@@ -1,0 +1,251 @@
+"""The nouns of the system, without I/O: tools as they are described, results, timings, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+class ConveyorError(Exception):
+    """The base of every error that this package raises."""
+
+
+class ConfigurationError(ConveyorError):
+    """The server cannot start as it was asked to; the launcher exits with code 2."""
+
+
+class ProtocolError(ConveyorError):
+    """Bytes on a socket that are no valid message."""
+
+
+class TransitionError(ConveyorError):
+    """An event came that is impossible in the call's state; the message holds its history."""
+
+
+class CallRefused(ConveyorError):
+    """A call cannot be created, attached to or read.
+
+    Args:
+        status: the HTTP status that says so (400, 404, 410 or 503).
+        message: one sentence for the client.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker of a tool may use, and how long its hooks may take.
+
+    Args:
+        timeout_s: seconds for one hook, and from the region's end to the result.
+        concurrency: calls at once in one worker.
+        workers: processes that serve at once.
+        queue: calls that may wait for a worker.
+        memory_bytes: memory of one worker; None is no limit (a sandbox always has one).
+    """
+
+    timeout_s: float = 30.0
+    concurrency: int = 1
+    workers: int = 1
+    queue: int = 256
+    memory_bytes: int | None = None
+
+
+class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a region's text must look like: one of regex, ebnf and json_schema, or none, and stops."""
+
+    regex: str | None = None
+    ebnf: str | None = None
+    json_schema: str | None = None
+    stop: list[str] | None = None
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as the processes describe it to each other.
+
+    Args:
+        name: what programs and clients call it.
+        source: where a worker loads it from, `module:attribute`.
+        description: its docstring.
+        parameters: the JSON schema of its arguments, as JSON text; None without `Args`.
+        hooks: the names of the hooks that it overrides.
+        grammar: what the text of its regions must look like, if the region does not say.
+        limits: see `Limits`.
+        sandbox: whether it runs what a model wrote.
+        replayable: whether nothing before `finish` has an outside effect.
+        environment: variables for its workers, on top of (in a sandbox: instead of) ours.
+    """
+
+    name: str
+    source: str
+    description: str = ""
+    parameters: str | None = None
+    hooks: frozenset[str] = frozenset()
+    grammar: Grammar = Grammar()
+    limits: Limits = Limits()
+    sandbox: bool = False
+    replayable: bool = False
+    environment: dict[str, str] = {}
+
+    @property
+    def takes_units(self) -> bool:
+        """Whether text must reach the tool while the region is still being decoded."""
+        return any(hook.startswith("on_") for hook in self.hooks)
+
+
+class ToolError(msgspec.Struct, frozen=True):
+    """Why a call has no result, or only a part of one."""
+
+    type: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+class UnitTiming(msgspec.Struct, frozen=True, array_like=True):
+    """When one unit was certain, when its hook started and when it ended (seconds)."""
+
+    ready: float
+    started: float
+    ended: float
+
+
+class Timings(msgspec.Struct, kw_only=True):
+    """When things happened in a call, in seconds since the client sent its POST.
+
+    Args:
+        queued: the request was handed to the scheduler.
+        first_token: the commit of the first token.
+        tokens: the commit of each token.
+        units: each unit's `UnitTiming`.
+        open_started, opened: the hook `open`.
+        region_end: the commit of the finishing token, EOS included.
+        finish_started: the hook `finish`.
+        finished: the result was there.
+    """
+
+    queued: float | None = None
+    first_token: float | None = None
+    tokens: list[float] = []
+    units: list[UnitTiming] = []
+    open_started: float | None = None
+    opened: float | None = None
+    region_end: float | None = None
+    finish_started: float | None = None
+    finished: float | None = None
+
+    @property
+    def decode(self) -> float | None:
+        """Seconds from the first token's commit to the region's end."""
+        return _span(self.first_token, self.region_end)
+
+    @property
+    def tool(self) -> float:
+        """Seconds that the tool's hooks ran."""
+        spans = (
+            _span(self.open_started, self.opened),
+            _span(self.finish_started, self.finished),
+        )
+        return sum(unit.ended - unit.started for unit in self.units) + sum(s or 0.0 for s in spans)
+
+    @property
+    def exposed(self) -> float | None:
+        """Seconds that the program waits for the tool after the region's end."""
+        return _span(self.region_end, self.finished)
+
+    @property
+    def hidden(self) -> float | None:
+        """Seconds of the tool that ran while the region was still being decoded."""
+        exposed = self.exposed
+        return None if exposed is None else max(0.0, self.tool - exposed)
+
+    def dispatch(self) -> list[float]:
+        """Seconds from each unit's certainty to its hook, without queueing behind earlier units."""
+        return [u.started - max(u.ready, free) for u, free in self._with_free()]
+
+    def queueing(self) -> list[float]:
+        """Seconds that each unit, already certain, waited for the tool's own earlier work."""
+        return [max(0.0, free - u.ready) for u, free in self._with_free()]
+
+    def _with_free(self) -> list[tuple[UnitTiming, float]]:
+        """Each unit with the time at which the tool was free for it."""
+        free = self.opened or 0.0
+        pairs = []
+        for unit in self.units:
+            pairs.append((unit, free))
+            free = unit.ended
+        return pairs
+
+
+def _span(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What a call came to; `ToolResult` shows it to programs."""
+
+    value: Any = None
+    error: ToolError | None = None
+    aborted: str | None = None
+    emitted: str = ""
+    timings: Timings = msgspec.field(default_factory=Timings)
+
+    def __str__(self) -> str:
+        if isinstance(self.value, str):
+            return self.value
+        if self.error is not None:
+            return f"Error: {self.error}"
+        if self.aborted is not None:
+            return f"Aborted: {self.aborted}"
+        return msgspec.json.encode(self.value).decode()
+
+
+class ToolResult:
+    """The result of a call: there already, or waited for by whoever first reads a field.
+
+    Args:
+        outcome: the outcome itself, or a function that waits for it (with a limit of its own)
+            and returns it; it is called at most once at a time and its answer is kept.
+    """
+
+    def __init__(self, outcome: Outcome | Callable[[], Outcome]) -> None:
+        self._outcome = outcome
+
+    def outcome(self) -> Outcome:
+        """Wait for the call's end, decoding included, and return what it came to."""
+        if not isinstance(self._outcome, Outcome):
+            self._outcome = self._outcome()
+        return self._outcome
+
+    @property
+    def value(self) -> Any:
+        return self.outcome().value
+
+    @property
+    def error(self) -> ToolError | None:
+        return self.outcome().error
+
+    @property
+    def aborted(self) -> str | None:
+        return self.outcome().aborted
+
+    @property
+    def emitted(self) -> str:
+        return self.outcome().emitted
+
+    @property
+    def timings(self) -> Timings:
+        return self.outcome().timings
+
+    def __str__(self) -> str:
+        return str(self.outcome())
+
+    def __repr__(self) -> str:
+        pending = not isinstance(self._outcome, Outcome)
+        return "ToolResult(pending)" if pending else f"ToolResult({self._outcome!r})"

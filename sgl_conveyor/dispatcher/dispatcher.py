@@ -1,0 +1,267 @@
+"""The dispatcher: what the tap, the HTTP process and the workers say becomes events of calls,
+and what the calls' lives instruct becomes messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+import zmq
+import zmq.asyncio
+from tokenizers import Tokenizer
+
+from sgl_conveyor import life
+from sgl_conveyor import messages as m
+from sgl_conveyor.channel import RunDirectory, configure, send_now
+from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, TransitionError
+from sgl_conveyor.dispatcher.call import Call
+from sgl_conveyor.dispatcher.calls import CallIds, CallTable
+from sgl_conveyor.dispatcher.config import DispatcherConfig
+from sgl_conveyor.dispatcher.pool import WorkerPool
+from sgl_conveyor.dispatcher.process import WorkerFactory
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL_S = 1.0
+#: A client's clock may be believed if the POST took no longer than this (seconds).
+_MAX_POST_S = 60.0
+#: Longest wait of one read (seconds).
+MAX_WAIT_S = 300.0
+
+
+class Dispatcher:
+    """One server's calls.
+
+    Args:
+        config: see `DispatcherConfig`.
+    """
+
+    def __init__(self, config: DispatcherConfig) -> None:
+        self._drain_s = config.drain_s
+        directory = RunDirectory(Path(config.run_directory))
+        context = zmq.asyncio.Context.instance()
+        self._tap = configure(context.socket(zmq.PULL))
+        self._control = configure(context.socket(zmq.ROUTER))
+        self._factory = WorkerFactory(directory, unsafe=config.unsafe)
+        self.pools = {s.name: WorkerPool(s, self._factory, self) for s in config.tools}
+        self._ids = CallIds(config.secret)
+        self._calls: CallTable[Call] = CallTable(self._ids, config.retention)
+        self._from_tap = m.from_tap()
+        self._from_http = m.from_http()
+        self._http: bytes | None = None
+        self._tokenizer: Tokenizer | None = None
+        if directory.tokenizer.exists():
+            self._tokenizer = Tokenizer.from_file(str(directory.tokenizer))
+        self.tap_hello = asyncio.Event()
+        self.http_hello = asyncio.Event()
+        self._tap.bind(directory.tap)
+        self._control.bind(directory.control)
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        for pool in self.pools.values():
+            pool.start()
+        await asyncio.gather(
+            self._factory.listen(), self._listen_to_tap(), self._listen_to_http(), self._sweep()
+        )
+
+    async def close(self) -> None:
+        """Let running calls end for a while, abort the rest, and end all workers."""
+        deadline = time.monotonic() + self._drain_s
+        while self._running() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for call in self._running():
+            self._handle(call, life.ClientAborted(time.monotonic(), "the server is shutting down"))
+        undone = time.monotonic() + 1.0
+        while any(pool.busy for pool in self.pools.values()) and time.monotonic() < undone:
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*(pool.close() for pool in self.pools.values()))
+
+    def _running(self) -> list[Call]:
+        return [call for call in self._calls if call.ended_at is None]
+
+    # --- from the tap ---
+
+    async def _listen_to_tap(self) -> None:
+        while True:
+            frame = await self._tap.recv()
+            try:
+                message = self._from_tap.decode(frame)
+            except ProtocolError as error:
+                logger.warning("dropped a message on the tap's socket: %s", error)
+                continue
+            if isinstance(message, m.TapHello):
+                logger.info("the tap is in place in process %d", message.pid)
+                self.tap_hello.set()
+                continue
+            for record in message.records:
+                self._committed(record, message.at)
+
+    def _committed(self, record: m.TapRecord, at: float) -> None:
+        call = self._calls.get(record.call)
+        if call is None or self._tokenizer is None:
+            return
+        event = call.text_event(record, at, self._tokenizer)
+        if event is not None:
+            self._handle(call, event)
+
+    # --- from the HTTP process ---
+
+    async def _listen_to_http(self) -> None:
+        while True:
+            frames = await self._control.recv_multipart()
+            try:
+                message = self._from_http.decode(frames[-1])
+            except ProtocolError as error:
+                logger.warning("dropped a message on the control socket: %s", error)
+                continue
+            self._serve_http(frames[0], message)
+
+    def _serve_http(self, peer: bytes, message: m.FromHttp) -> None:
+        self._http = peer
+        if isinstance(message, m.HttpHello):
+            self._tokenizer = Tokenizer.from_file(message.tokenizer)
+            logger.info("the HTTP hooks are in place in process %d", message.pid)
+            self.http_hello.set()
+            return
+        if isinstance(message, m.RequestEnded):
+            call = self._calls.get(message.call)
+            if call is not None and call.life.rid == message.rid:
+                self._handle(call, life.RequestEnded(message.tokens, message.reason))
+            return
+        try:
+            match message:
+                case m.CreateCall():
+                    self._answer(peer, self._create(message))
+                case m.AttachRequest():
+                    self._attach(message)
+                    self._answer(peer, m.Attached(message.seq))
+                case m.ReadCall():
+                    call, seq = self._calls.find(message.call), message.seq
+                    call.wait(min(message.wait, MAX_WAIT_S), lambda: self._answer(peer, call.view(seq)))
+                case m.DeleteCall():
+                    call = self._calls.find(message.call)
+                    self._handle(call, life.ClientAborted(time.monotonic(), "the client deleted the call"))
+                    self._answer(peer, call.view(message.seq))
+        except CallRefused as refused:
+            self._answer(peer, m.Refused(message.seq, refused.status, refused.message))
+
+    def _create(self, message: m.CreateCall) -> m.Created:
+        pool = self.pools.get(message.tool)
+        if pool is None:
+            known = ", ".join(sorted(self.pools))
+            raise CallRefused(400, f"unknown tool {message.tool!r}: this server has {known}")
+        now = time.monotonic()
+        # A client on another machine has another clock.
+        start = message.sent_at if now - _MAX_POST_S < message.sent_at <= now else now
+        call = Call(
+            self._ids.new(), pool.spec, region=message.region, partial=message.partial, start=start
+        )
+        self._calls.add(call)
+        try:
+            pool.open(call.id, call.region)
+        except CallRefused:
+            self._calls.remove(call.id)
+            raise
+        self._follow(call, call.life.begin())
+        return m.Created(message.seq, call.id, pool.spec.grammar, pool.spec.limits.timeout_s)
+
+    def _attach(self, message: m.AttachRequest) -> None:
+        call = self._calls.find(message.call)
+        if call.life.rid is not None:
+            raise CallRefused(400, "the call has a request already: a call takes one request")
+        if call.life.state in (life.State.ABORTED, life.State.DONE):
+            raise CallRefused(400, f"the call has ended: {call.life.outcome}")
+        call.attach(message)
+        self._handle(call, life.RequestAttached(time.monotonic(), message.rid))
+
+    def _answer(self, peer: bytes, message: m.ToHttp) -> None:
+        try:
+            send_now(self._control, peer, m.encode(message))
+        except zmq.ZMQError as error:
+            logger.warning("the HTTP process cannot be answered: %s", error)
+
+    # --- from the workers ---
+
+    def from_worker(self, call: str, message: m.FromWorker) -> None:
+        """A call's worker said something."""
+        found = self._calls.get(call)
+        if found is None:
+            return
+        match message:
+            case m.Opened():
+                event: life.Event = life.ToolOpened(message.started, message.ended)
+            case m.Progress():
+                event = life.UnitsRan(message.units)
+            case m.Emitted():
+                event = life.OutputEmitted(message.text)
+            case m.Failed():
+                event = life.ToolFailed(time.monotonic(), message.error)
+            case m.Aborting():
+                event = life.ToolAborted(time.monotonic(), message.reason)
+            case m.Finished():
+                event = _finished(message)
+            case _:
+                return
+        self._handle(found, event)
+
+    def lost(self, call: str, error: ToolError) -> None:
+        """Nothing more will come from a call's worker."""
+        found = self._calls.get(call)
+        if found is not None:
+            self._handle(found, life.ToolFailed(time.monotonic(), error))
+
+    # --- the calls ---
+
+    def _handle(self, call: Call, event: life.Event) -> None:
+        try:
+            instructions = call.life.handle(event)
+        except TransitionError as error:
+            # Only a worker that lies, or an error of ours, can bring a call here.
+            logger.error("call %s: %s", call.id, error)
+            failed = life.ToolFailed(time.monotonic(), ToolError("TransitionError", str(error)))
+            instructions = [*call.life.handle(failed), life.KillTool("it is in an impossible state")]
+        self._follow(call, instructions)
+
+    def _follow(self, call: Call, instructions: list[life.Instruction]) -> None:
+        pool = self.pools[call.spec.name]
+        for instruction in instructions:
+            match instruction:
+                case life.Feed():
+                    pool.feed(call.id, instruction.text, instruction.at)
+                case life.EndInput():
+                    pool.end(call.id, instruction.at)
+                case life.AbortTool():
+                    pool.abort(call.id, instruction.reason)
+                case life.KillTool():
+                    pool.kill(call.id)
+                case life.StopDecoding():
+                    if self._http is not None:
+                        self._answer(self._http, m.StopRequest(instruction.rid))
+                case life.SetDeadline():
+                    name = instruction.name
+                    passed = life.DeadlinePassed(name)
+                    call.set_deadline(
+                        name, instruction.seconds, lambda passed=passed: self._handle(call, passed)
+                    )
+                case life.ClearDeadline():
+                    call.clear_deadline(instruction.name)
+                case life.Settle():
+                    call.settle()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            self._calls.sweep()
+
+
+def _finished(message: m.Finished) -> life.Event:
+    try:
+        value = msgspec.json.decode(message.value)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        failed = ToolError("ProtocolError", f"the tool's result is no JSON: {error}")
+        return life.ToolFailed(time.monotonic(), failed)
+    return life.ToolFinished(value, message.error, message.started, message.ended)

@@ -1,0 +1,362 @@
+"""The workers of one tool: warm, handed to calls in the order of arrival, replaced when gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import zmq
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import CallRefused, ToolError, ToolSpec
+from sgl_conveyor.dispatcher.process import Worker
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of text that a call without a worker may hold.
+MAX_WAITING_BYTES = 1024 * 1024
+#: Seconds on top of the tool's own limit before a worker that does not answer is killed.
+_GRACE_S = 1.0
+#: Seconds that a sandboxed call may take to abort: killing its process undoes all that it did.
+_SANDBOX_ABORT_S = 1.0
+#: Seconds between two looks at the limits of running calls.
+_WATCH_INTERVAL_S = 0.2
+_MAX_BACKOFF_S = 10.0
+
+
+class CallEvents(Protocol):
+    """Who is told what happens to a call in its worker."""
+
+    def from_worker(self, call: str, message: m.FromWorker) -> None:
+        """The call's worker said something."""
+
+    def lost(self, call: str, error: ToolError) -> None:
+        """Nothing more will come from the call's worker."""
+
+
+class Starter(Protocol):
+    """Runs one worker process; see `WorkerFactory.run`."""
+
+    async def run(
+        self,
+        spec: ToolSpec,
+        started: Callable[[Worker], None],
+        received: Callable[[Worker, m.FromWorker], None],
+    ) -> str: ...
+
+
+class _Seat:
+    """One call's place: in the queue, then in a worker."""
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        self.worker: Worker | None = None
+        self.waiting: list[m.ToWorker] = []
+        self.waiting_bytes = 0
+        # Hooks that the worker owes an answer for, and when it answered last.
+        self.owed = 0
+        self.fed = 0
+        self.answered_at = 0.0
+        #: When an abort, or the end after a result, must have been answered.
+        self.release_by: float | None = None
+
+
+class WorkerPool:
+    """Warm workers of one tool, and the calls that they serve.
+
+    Args:
+        spec: the tool.
+        starter: starts worker processes.
+        events: who is told what happens to calls.
+    """
+
+    def __init__(self, spec: ToolSpec, starter: Starter, events: CallEvents) -> None:
+        self.spec = spec
+        self._starter = starter
+        self._events = events
+        self._workers: dict[Worker, set[str]] = {}
+        self._seats: dict[str, _Seat] = {}
+        self._queue: deque[_Seat] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        # Workers that ended before they were ready, since the last one that was; no start before.
+        self._failures = 0
+        self._not_before = 0.0
+        self._closed = False
+        #: Set at the first hello; an exception if the first worker died before it.
+        self.first_hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # --- calls ---
+
+    def open(self, call: str, region: str) -> None:
+        """Give a new call a worker, or a place in the queue.
+
+        Raises:
+            CallRefused: the queue is full (503).
+        """
+        if len(self._queue) >= self.spec.limits.queue:
+            raise CallRefused(
+                503, f"the queue of the tool {self.spec.name!r} is full ({len(self._queue)} calls): try later"
+            )
+        seat = self._seats[call] = _Seat(call)
+        self._queue.append(seat)
+        self._tell(seat, m.OpenCall(call, region))
+        self._assign()
+
+    def feed(self, call: str, text: str, at: float) -> None:
+        """Give a call text that was committed at `at`."""
+        if (seat := self._seats.get(call)) is None:
+            return
+        if seat.worker is None:
+            seat.waiting_bytes += len(text.encode(errors="replace"))
+            if seat.waiting_bytes > MAX_WAITING_BYTES:
+                self._leave(seat)
+                message = f"the call waited for a worker until its text passed {MAX_WAITING_BYTES} bytes"
+                self._events.lost(call, ToolError("QueueOverflow", message))
+                return
+        self._tell(seat, m.FeedText(call, text, at))
+
+    def end(self, call: str, at: float) -> None:
+        """Tell a call that its region is complete."""
+        if (seat := self._seats.get(call)) is not None:
+            self._tell(seat, m.EndRegion(call, at))
+
+    def abort(self, call: str, reason: str) -> None:
+        """Have a call undo what it did; one that still waits has done nothing."""
+        if (seat := self._seats.get(call)) is None:
+            return
+        if seat.worker is None:
+            self._leave(seat)
+            return
+        self._expect_release(seat)
+        self._tell(seat, m.AbortCall(call, reason))
+
+    def kill(self, call: str) -> None:
+        """End a call where it is; calls that share its worker go on if the worker still answers."""
+        if (seat := self._seats.get(call)) is None:
+            return
+        worker = seat.worker
+        if worker is None:
+            self._leave(seat)
+        elif len(self._workers[worker]) == 1:
+            worker.kill()
+        else:
+            seat.release_by = time.monotonic() + _GRACE_S
+            self._tell(seat, m.CancelCall(call))
+
+    @property
+    def busy(self) -> int:
+        """Calls that have a worker, or wait for one."""
+        return len(self._seats)
+
+    @property
+    def free(self) -> int:
+        """Calls that could be served at once, now."""
+        return sum(self._room(worker) for worker in self._workers)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes of all workers, warm ones included."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
+    # --- workers ---
+
+    def start(self) -> None:
+        """Start the warm workers, and watch the limits of their calls."""
+        self._refill()
+        self._spawn(self._watch())
+
+    async def close(self) -> None:
+        """Kill all workers and wait until they are gone."""
+        self._closed = True
+        for worker in self._workers:
+            worker.kill()
+        tasks = [t for t in self._tasks if t is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refill(self) -> None:
+        """Start what is missing; a worker that serves one call is replaced when that is over.
+
+        Not earlier: a start takes as much of a core as many a tool, and would slow the call down.
+        """
+        if self._closed or time.monotonic() < self._not_before:
+            return
+        for _ in range(self.spec.limits.workers - self._starting - self._able()):
+            self._starting += 1
+            self._spawn(self._run_worker())
+
+    def _able(self) -> int:
+        return sum(not worker.retired for worker in self._workers)
+
+    async def _run_worker(self) -> None:
+        worker: Worker | None = None
+
+        def started(new: Worker) -> None:
+            nonlocal worker
+            worker = new
+            self._starting -= 1
+            self._workers[new] = set()
+
+        try:
+            how = await self._starter.run(self.spec, started, self._received)
+        except OSError as error:
+            how = f"it could not be started: {error}"
+            self._starting -= worker is None
+        if worker is not None:
+            self._gone(worker, how)
+        if worker is None or not worker.ready:
+            self._failures += 1
+            message = f"a worker of the tool {self.spec.name!r} ended before it was ready ({how})"
+            logger.error("%s", message)
+            if not self.first_hello.done():
+                self.first_hello.set_exception(RuntimeError(message))
+            pause = min(_MAX_BACKOFF_S, 0.1 * 2**self._failures)
+            self._not_before = time.monotonic() + pause
+            await asyncio.sleep(pause)
+            self._not_before = 0.0
+        self._refill()
+
+    def _gone(self, worker: Worker, how: str) -> None:
+        worker.retired = True
+        for call in self._workers.pop(worker):
+            seat = self._seats.pop(call)
+            if seat.release_by is None:
+                logger.warning("%s worker %s died with call %s: %s", self.spec.name, worker.pid, call, how)
+            self._events.lost(call, ToolError("WorkerLost", f"the tool's worker died ({how})"))
+        self._assign()
+
+    def _assign(self) -> None:
+        """Hand waiting calls to workers with room."""
+        while self._queue:
+            worker = next((w for w in self._workers if self._room(w) > 0), None)
+            if worker is None:
+                return
+            seat = self._queue.popleft()
+            seat.worker = worker
+            seat.answered_at = time.monotonic()
+            worker.used = True
+            self._workers[worker].add(seat.call)
+            waiting, seat.waiting = seat.waiting, []
+            for message in waiting:
+                self._tell(seat, message)
+
+    def _room(self, worker: Worker) -> int:
+        """How many more calls a worker can take."""
+        if not worker.ready or worker.retired:
+            return 0
+        if self.spec.sandbox:
+            return 0 if worker.used else 1
+        return self.spec.limits.concurrency - len(self._workers[worker])
+
+    # --- messages ---
+
+    def _tell(self, seat: _Seat, message: m.ToWorker) -> None:
+        if seat.worker is None:
+            seat.waiting.append(message)
+            return
+        if isinstance(message, (m.OpenCall, m.FeedText)):
+            if not seat.owed:
+                seat.answered_at = time.monotonic()
+            seat.owed += 1
+        try:
+            seat.worker.send(message)
+        except zmq.ZMQError as error:
+            logger.warning("%s worker %s cannot be told: %s", self.spec.name, seat.worker.pid, error)
+            seat.worker.kill()
+
+    def _received(self, worker: Worker, message: m.FromWorker) -> None:
+        if isinstance(message, m.WorkerHello):
+            self._hello(worker, message)
+            return
+        seat = self._seats.get(message.call)
+        if seat is None or seat.worker is not worker:
+            logger.warning("dropped a message of %s worker %s: not its call", self.spec.name, worker.pid)
+            return
+        seat.answered_at = time.monotonic()
+        match message:
+            case m.Opened():
+                seat.owed = max(0, seat.owed - 1)
+            case m.Progress():
+                seat.owed = max(0, seat.owed - (message.fed - seat.fed))
+                seat.fed = message.fed
+            case m.Failed() | m.Aborting() | m.Finished():
+                self._expect_release(seat)
+            case m.Released():
+                self._released(seat, worker)
+                return
+        self._events.from_worker(message.call, message)
+
+    def _hello(self, worker: Worker, message: m.WorkerHello) -> None:
+        if message.token != worker.token:
+            logger.warning("dropped a hello of %s worker %s: wrong token", self.spec.name, worker.pid)
+            return
+        worker.ready = True
+        self._failures = 0
+        if not self.first_hello.done():
+            self.first_hello.set_result(None)
+        self._assign()
+
+    def _released(self, seat: _Seat, worker: Worker) -> None:
+        del self._seats[seat.call]
+        self._workers[worker].discard(seat.call)
+        if self.spec.sandbox:
+            worker.kill()
+            self._refill()
+        self._events.lost(seat.call, ToolError("WorkerLost", "the tool ended without a result"))
+        self._assign()
+
+    def _expect_release(self, seat: _Seat) -> None:
+        limit = _SANDBOX_ABORT_S if self.spec.sandbox else self.spec.limits.timeout_s + _GRACE_S
+        seat.release_by = time.monotonic() + limit
+
+    def _leave(self, seat: _Seat) -> None:
+        """Take a call that has no worker out of the queue."""
+        self._queue.remove(seat)
+        del self._seats[seat.call]
+
+    # --- limits ---
+
+    async def _watch(self) -> None:
+        """Kill workers whose calls take longer, or hold more memory, than they may."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            now = time.monotonic()
+            for seat in list(self._seats.values()):
+                if seat.worker is None or seat.worker.retired:
+                    continue
+                if seat.release_by is not None and now > seat.release_by:
+                    self._kill_late(seat, "it did not end in time after its abort or its result")
+                elif seat.owed and now - seat.answered_at > self.spec.limits.timeout_s + _GRACE_S:
+                    limit = self.spec.limits.timeout_s
+                    self._kill_late(seat, f"a hook took longer than {limit:g} s")
+                elif self._too_large(seat.worker):
+                    self._kill(seat, ToolError("MemoryLimit", "the tool's processes hold too much memory together"))
+
+    def _too_large(self, worker: Worker) -> bool:
+        limit = self.spec.limits.memory_bytes
+        return limit is not None and worker.memory_bytes(limit) > limit
+
+    def _kill_late(self, seat: _Seat, message: str) -> None:
+        self._kill(seat, ToolError("ToolTimeout", message))
+
+    def _kill(self, seat: _Seat, error: ToolError) -> None:
+        assert seat.worker is not None
+        logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, error)
+        self._events.lost(seat.call, error)
+        seat.worker.kill()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task of the pool of %s failed", self.spec.name, exc_info=error)

@@ -1,0 +1,456 @@
+"""The life of a call: one state machine, events in, instructions out, no I/O.
+
+`created → attached → decoding → draining → done`, or `failed` or `aborted` from any of them.
+That the worker has opened is no state: text that comes before is buffered by whoever feeds it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from sgl_conveyor.core import Outcome, Timings, ToolError, ToolSpec, TransitionError, UnitTiming
+
+#: Seconds that a created call waits for its request.
+ATTACH_LIMIT_S = 30.0
+#: Seconds that a normal end, reported by the HTTP side, waits for the tap's last tokens.
+TAP_LIMIT_S = 1.0
+#: Bytes of output that a call may emit; what comes after is dropped, and the output says so.
+MAX_EMITTED_BYTES = 1024 * 1024
+
+
+class State(enum.StrEnum):
+    """Where a call is."""
+
+    CREATED = "created"
+    ATTACHED = "attached"
+    DECODING = "decoding"
+    DRAINING = "draining"
+    DONE = "done"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def ended(self) -> bool:
+        return self in (State.DONE, State.FAILED, State.ABORTED)
+
+
+# --- events; every `at` is in monotonic seconds ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class RequestAttached:
+    """A request of this id will decode the region."""
+
+    at: float
+    rid: str
+
+
+@dataclass(frozen=True)
+class TextCommitted:
+    """The tap brought tokens: how many, the text that they made certain, and how it ended."""
+
+    at: float
+    tokens: int
+    text: str
+    finish: str | None = None
+
+
+@dataclass(frozen=True)
+class TokensLost:
+    """The tap's offset does not follow on the tokens that came before."""
+
+    expected: int
+    got: int
+
+
+@dataclass(frozen=True)
+class RequestEnded:
+    """The HTTP side saw the request end; `tokens` is None when it did not end normally."""
+
+    tokens: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeadlinePassed:
+    """The deadline of this name, which an instruction had set, has passed."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ToolOpened:
+    """`open()` has returned."""
+
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class UnitsRan:
+    """Unit hooks have returned (absolute times)."""
+
+    units: list[UnitTiming]
+
+
+@dataclass(frozen=True)
+class OutputEmitted:
+    """The tool has sent output to the program."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolFinished:
+    """`finish()` has returned."""
+
+    value: Any
+    error: ToolError | None
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class ToolFailed:
+    """A hook raised, its worker died or the tool took too long: no result will come."""
+
+    at: float
+    error: ToolError
+
+
+@dataclass(frozen=True)
+class ToolAborted:
+    """A hook raised `ToolAbort`."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClientAborted:
+    """The client, or the server that shuts down, wants no more of the call."""
+
+    at: float
+    reason: str
+
+
+Event = (
+    RequestAttached | TextCommitted | TokensLost | RequestEnded | DeadlinePassed | ToolOpened
+    | UnitsRan | OutputEmitted | ToolFinished | ToolFailed | ToolAborted | ClientAborted
+)  # fmt: skip
+
+
+# --- instructions ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Give the tool this text, which was committed at `at`."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True)
+class EndInput:
+    """Tell the tool that its region is complete."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class AbortTool:
+    """Have the tool undo what it did."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class KillTool:
+    """End the tool where it is: it took too long, or lied."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class StopDecoding:
+    """Have SGLang end this request."""
+
+    rid: str
+
+
+@dataclass(frozen=True)
+class SetDeadline:
+    """Send `DeadlinePassed(name)` after this many seconds, unless it is cleared before."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClearDeadline:
+    """Forget the deadline of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """The outcome is there: answer whoever waits."""
+
+
+Instruction = (
+    Feed | EndInput | AbortTool | KillTool | StopDecoding | SetDeadline | ClearDeadline | Settle
+)
+
+
+class CallLife:
+    """One call from its creation to its end.
+
+    Args:
+        spec: the call's tool.
+        partial: whether the tool is fed while the region is decoded.
+        start: the call's t = 0, in monotonic seconds.
+    """
+
+    def __init__(self, spec: ToolSpec, *, partial: bool, start: float) -> None:
+        self.spec = spec
+        self.partial = partial
+        self.start = start
+        self.state = State.CREATED
+        self.rid: str | None = None
+        self.text = ""
+        self.tokens = 0
+        self.outcome = Outcome(timings=Timings(tokens=[], units=[]))
+        self._held = ""
+        self._region_ended = False
+        self._awaited_tokens: int | None = None
+        # The last steps, for the message of an impossible transition.
+        self._history: deque[str] = deque(maxlen=64)
+
+    @property
+    def history(self) -> list[str]:
+        """The last transitions, oldest first."""
+        return list(self._history)
+
+    @property
+    def region_ended(self) -> bool:
+        """Whether no more text will come."""
+        return self._region_ended
+
+    def begin(self) -> list[Instruction]:
+        """The instructions that a new call starts with."""
+        return [SetDeadline("attach", ATTACH_LIMIT_S)]
+
+    def handle(self, event: Event) -> list[Instruction]:
+        """Take an event and say what must be done.
+
+        Raises:
+            TransitionError: the event is impossible in this state; the call is unchanged.
+        """
+        before = self.state
+        instructions = self._dispatch(event)
+        step = f"{before} --{type(event).__name__}--> {self.state}"
+        if not self._history or self._history[-1] != step:
+            self._history.append(step)
+        return instructions
+
+    def _dispatch(self, event: Event) -> list[Instruction]:
+        match event:
+            case RequestAttached():
+                return self._attached(event)
+            case TextCommitted():
+                return self._committed(event)
+            case TokensLost():
+                return self._tokens_lost(event)
+            case RequestEnded():
+                return self._request_ended(event)
+            case DeadlinePassed():
+                return self._deadline_passed(event)
+            case ToolOpened():
+                timings = self.outcome.timings
+                timings.open_started, timings.opened = self._t(event.started), self._t(event.ended)
+                return []
+            case UnitsRan():
+                self.outcome.timings.units += [
+                    UnitTiming(self._t(u.ready), self._t(u.started), self._t(u.ended))
+                    for u in event.units
+                ]
+                return []
+            case OutputEmitted():
+                return self._emitted(event)
+            case ToolFinished():
+                return self._tool_finished(event)
+            case ToolFailed():
+                return self._tool_failed(event)
+            case ToolAborted():
+                return self._tool_aborted(event)
+            case ClientAborted():
+                return self._client_aborted(event)
+
+    # --- the request's side ---
+
+    def _attached(self, event: RequestAttached) -> list[Instruction]:
+        if self.rid is not None or self.state in (State.DONE, State.ABORTED):
+            raise self._impossible(event)
+        # A call whose tool has failed may still be decoded: the program's text stays the model's.
+        if self.state is State.CREATED:
+            self.state = State.ATTACHED
+        self.rid = event.rid
+        self.outcome.timings.queued = self._t(event.at)
+        return [ClearDeadline("attach")]
+
+    def _committed(self, event: TextCommitted) -> list[Instruction]:
+        if self.rid is None or self._region_ended:
+            raise self._impossible(event)
+        self._record_tokens(event)
+        if event.finish is not None:
+            self._region_ended = True
+            self.outcome.timings.region_end = self._t(event.at)
+        if self.state.ended:
+            return []
+        self.state = State.DECODING
+        if event.finish == "abort":
+            return self._abort(event.at, "the request was aborted")
+        if event.finish == "length":
+            return self._cut(event.at)
+        instructions: list[Instruction] = []
+        self._held += event.text
+        if self._held and (event.finish is not None or (self.partial and self.spec.takes_units)):
+            instructions.append(Feed(self._held, event.at))
+            self._held = ""
+        if event.finish is not None:
+            self.state = State.DRAINING
+            instructions += [
+                EndInput(event.at),
+                ClearDeadline("tap"),
+                SetDeadline("drain", self.spec.limits.timeout_s),
+            ]
+        return instructions
+
+    def _record_tokens(self, event: TextCommitted) -> None:
+        at = self._t(event.at)
+        timings = self.outcome.timings
+        if event.tokens and timings.first_token is None:
+            timings.first_token = at
+        timings.tokens += [at] * event.tokens
+        self.tokens += event.tokens
+        self.text += event.text
+
+    def _tokens_lost(self, event: TokensLost) -> list[Instruction]:
+        self._region_ended = True
+        if self.state.ended:
+            return []
+        message = (
+            f"tokens were lost between SGLang and the dispatcher: expected offset "
+            f"{event.expected}, got {event.got}"
+        )
+        return self._fail_and_abort(ToolError("TokensLost", message))
+
+    def _request_ended(self, event: RequestEnded) -> list[Instruction]:
+        if self._region_ended:
+            return []
+        if self.state.ended:
+            self._region_ended = event.tokens is None or self.tokens >= event.tokens
+            return []
+        if event.tokens is None:
+            self._region_ended = True
+            return self._abort(None, event.reason)
+        self._awaited_tokens = event.tokens
+        return [SetDeadline("tap", TAP_LIMIT_S)]
+
+    def _deadline_passed(self, event: DeadlinePassed) -> list[Instruction]:
+        if event.name == "attach" and self.state is State.CREATED:
+            return self._abort(None, f"no request came within {ATTACH_LIMIT_S:g} s")
+        if event.name == "tap" and not self.state.ended and not self._region_ended:
+            self._region_ended = True
+            message = (
+                f"SGLang reported {self._awaited_tokens} tokens, but only {self.tokens} "
+                f"reached the dispatcher within {TAP_LIMIT_S:g} s"
+            )
+            return self._fail_and_abort(ToolError("TokensLost", message))
+        if event.name == "drain" and self.state is State.DRAINING:
+            limit = self.spec.limits.timeout_s
+            message = f"the tool took longer than {limit:g} s after its region's end"
+            return [*self._fail(ToolError("ToolTimeout", message)), KillTool(message)]
+        return []
+
+    # --- the tool's side ---
+
+    def _emitted(self, event: OutputEmitted) -> list[Instruction]:
+        room = MAX_EMITTED_BYTES - len(self.outcome.emitted)
+        if room > 0 and not self.state.ended:
+            self.outcome.emitted += event.text[:room]
+            if len(event.text) > room:
+                self.outcome.emitted += "\n[the rest of the output was dropped]\n"
+        return []
+
+    def _tool_finished(self, event: ToolFinished) -> list[Instruction]:
+        if self.state.ended:
+            return []
+        if self.state is not State.DRAINING:
+            raise self._impossible(event)
+        timings = self.outcome.timings
+        timings.finish_started, timings.finished = self._t(event.started), self._t(event.ended)
+        self.outcome.value = event.value
+        self.outcome.error = event.error
+        self.state = State.DONE
+        return [ClearDeadline("drain"), Settle()]
+
+    def _tool_failed(self, event: ToolFailed) -> list[Instruction]:
+        return [] if self.state.ended else self._fail(event.error, event.at)
+
+    def _tool_aborted(self, event: ToolAborted) -> list[Instruction]:
+        if self.state.ended:
+            return []
+        return self._abort(event.at, event.reason, tell_tool=False)
+
+    def _client_aborted(self, event: ClientAborted) -> list[Instruction]:
+        return [] if self.state.ended else self._abort(event.at, event.reason)
+
+    # --- ends ---
+
+    def _cut(self, at: float) -> list[Instruction]:
+        error = ToolError(
+            "RegionCut",
+            f"the region reached its limit of {self.tokens} tokens before it was complete: "
+            "raise max_tokens",
+        )
+        return self._fail_and_abort(error, at)
+
+    def _fail_and_abort(self, error: ToolError, at: float | None = None) -> list[Instruction]:
+        return [AbortTool(str(error)), *self._fail(error, at)]
+
+    def _fail(self, error: ToolError, at: float | None = None) -> list[Instruction]:
+        self.state = State.FAILED
+        self.outcome.error = error
+        return self._end(at)
+
+    def _abort(
+        self, at: float | None, reason: str, *, tell_tool: bool = True
+    ) -> list[Instruction]:
+        self.state = State.ABORTED
+        self.outcome.aborted = reason
+        instructions: list[Instruction] = []
+        if self.rid is not None and not self._region_ended:
+            instructions.append(StopDecoding(self.rid))
+        if tell_tool:
+            instructions.append(AbortTool(reason))
+        return instructions + self._end(at)
+
+    def _end(self, at: float | None) -> list[Instruction]:
+        if at is not None:
+            self.outcome.timings.finished = self._t(at)
+        return [ClearDeadline("attach"), ClearDeadline("tap"), ClearDeadline("drain"), Settle()]
+
+    def _t(self, at: float) -> float:
+        return at - self.start
+
+    def _impossible(self, event: Event) -> TransitionError:
+        return TransitionError(
+            f"{type(event).__name__} is impossible in state {self.state}; "
+            f"the call's history: {'; '.join(self._history) or 'created'}"
+        )

@@ -1,0 +1,386 @@
+"""Every message that crosses a socket: tagged structs in MessagePack, behind a version byte.
+
+Nothing here is ever unpickled, and nothing is decoded loosely: what crosses a process boundary
+may come from a model.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from sgl_conveyor.core import Grammar, Outcome, ProtocolError, ToolError, ToolSpec, UnitTiming
+
+#: The first byte of every frame; it changes when a message changes.
+VERSION: Final = 1
+
+#: No frame is larger than this (bytes): a larger one is refused before it is read.
+MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+# --- SGLang's scheduler → dispatcher (PUSH → PULL) -------------------------------------------
+
+
+class Finish(_Message):
+    """How a request ended: `stop`, `length` or `abort`, and the stop string or token it matched."""
+
+    type: str
+    matched: str | int | None = None
+
+
+class TapRecord(_Message):
+    """The tokens that one step committed for one tapped request.
+
+    Args:
+        call: the call's id.
+        offset: tokens sent before these.
+        tokens: token ids.
+        prompt_tail: the prompt's last token ids, in a request's first record only.
+        finish: set in the last record.
+    """
+
+    call: str
+    offset: int
+    tokens: list[int]
+    prompt_tail: list[int] | None = None
+    finish: Finish | None = None
+
+
+class TapHello(_Message, tag="tap_hello"):
+    """The tap is in place, in the scheduler process `pid`."""
+
+    pid: int
+
+
+class TapStep(_Message, tag="tap_step"):
+    """One scheduler step: when it committed (monotonic seconds), and a record a tapped request."""
+
+    at: float
+    records: list[TapRecord]
+
+
+FromTap = TapHello | TapStep
+
+
+# --- SGLang's HTTP process → dispatcher (DEALER → ROUTER) ------------------------------------
+
+
+class HttpHello(_Message, tag="http_hello"):
+    """The HTTP hooks are in place; the served model's tokenizer lies in this file."""
+
+    pid: int
+    tokenizer: str
+
+
+class CreateCall(_Message, tag="create"):
+    """Create a call and start `open()`.
+
+    Args:
+        seq: echoed by the answer.
+        tool: the tool's name.
+        region: the region's name.
+        partial: whether the tool is fed while decoding.
+        sent_at: when the client sent its POST (monotonic seconds).
+    """
+
+    seq: int
+    tool: str
+    region: str
+    partial: bool
+    sent_at: float
+
+
+class AttachRequest(_Message, tag="attach"):
+    """A request wants to decode a call's region; how SGLang will cut and show its text.
+
+    Args:
+        seq: echoed by the answer.
+        call: the call's id.
+        rid: SGLang's id of the request.
+        stop: stop strings.
+        keep_stop: whether a matched stop stays in the text (`no_stop_trim`).
+        skip_special_tokens: whether special tokens are left out of the text.
+    """
+
+    seq: int
+    call: str
+    rid: str
+    stop: list[str]
+    keep_stop: bool
+    skip_special_tokens: bool
+
+
+class RequestEnded(_Message, tag="ended"):
+    """The HTTP side's view of a request's end.
+
+    Args:
+        call: the call's id.
+        rid: SGLang's id of the request.
+        tokens: tokens that were committed, at a normal end; None when it was aborted.
+        reason: why it was aborted.
+    """
+
+    call: str
+    rid: str
+    tokens: int | None
+    reason: str
+
+
+class ReadCall(_Message, tag="read"):
+    """What is known of a call; the answer waits up to `wait` seconds for its end."""
+
+    seq: int
+    call: str
+    wait: float
+
+
+class DeleteCall(_Message, tag="delete"):
+    """The client wants no more of a call."""
+
+    seq: int
+    call: str
+
+
+FromHttp = HttpHello | CreateCall | AttachRequest | RequestEnded | ReadCall | DeleteCall
+
+
+class Created(_Message, tag="created"):
+    """The answer to `CreateCall`."""
+
+    seq: int
+    call: str
+    grammar: Grammar
+    timeout_s: float
+
+
+class Attached(_Message, tag="attached"):
+    """The answer to `AttachRequest`."""
+
+    seq: int
+
+
+class CallView(_Message, tag="view"):
+    """The answer to `ReadCall` and `DeleteCall`; `outcome` is None while the call goes on."""
+
+    seq: int
+    call: str
+    tool: str
+    region: str
+    state: str
+    text: str
+    outcome: Outcome | None
+
+
+class Refused(_Message, tag="refused"):
+    """The answer to a request that cannot be served: an HTTP status and one sentence."""
+
+    seq: int
+    status: int
+    message: str
+
+
+class StopRequest(_Message, tag="stop_request"):
+    """The dispatcher wants a running request to end: its tool aborted, or its client did."""
+
+    rid: str
+
+
+ToHttp = Created | Attached | CallView | Refused | StopRequest
+
+
+# --- dispatcher → worker, as its command line -----------------------------------------------
+
+
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What the dispatcher tells a worker when it starts it.
+
+    Args:
+        spec: the tool's description.
+        channel: the address to connect to.
+        token: what the worker says in its hello.
+        sandboxed: whether to enter a sandbox first.
+        once: whether to serve one call only.
+        inside: whether it is in the sandbox already.
+    """
+
+    spec: ToolSpec
+    channel: str
+    token: str
+    sandboxed: bool
+    once: bool
+    inside: bool = False
+
+
+# --- dispatcher → worker ---------------------------------------------------------------------
+
+
+class OpenCall(_Message, tag="open"):
+    """A new call for this worker."""
+
+    call: str
+    region: str
+
+
+class FeedText(_Message, tag="text"):
+    """The region's text goes on; `at` is the commit of the token that brought it."""
+
+    call: str
+    text: str
+    at: float
+
+
+class EndRegion(_Message, tag="end"):
+    """The region is complete; `at` is the commit of the finishing token."""
+
+    call: str
+    at: float
+
+
+class AbortCall(_Message, tag="abort"):
+    """The region will never complete."""
+
+    call: str
+    reason: str
+
+
+class CancelCall(_Message, tag="cancel"):
+    """Stop the call where it is: neither `finish` nor `abort` runs."""
+
+    call: str
+
+
+ToWorker = OpenCall | FeedText | EndRegion | AbortCall | CancelCall
+
+
+# --- worker → dispatcher ---------------------------------------------------------------------
+
+
+class WorkerHello(_Message, tag="worker_hello"):
+    """The worker has loaded its tool and waits for calls; `token` is the one it was started with."""
+
+    token: str
+    pid: int
+
+
+class Opened(_Message, tag="opened"):
+    """`open()` has returned."""
+
+    call: str
+    started: float
+    ended: float
+
+
+class Progress(_Message, tag="progress"):
+    """Hooks that have run (absolute monotonic seconds), and how many `FeedText` are behind them."""
+
+    call: str
+    units: list[UnitTiming]
+    fed: int
+
+
+class Emitted(_Message, tag="emitted"):
+    """Output of a call that still runs."""
+
+    call: str
+    text: str
+
+
+class Finished(_Message, tag="finished"):
+    """`finish()` has returned: the value as JSON, and an error if it is only a part."""
+
+    call: str
+    value: bytes
+    error: ToolError | None
+    started: float
+    ended: float
+
+
+class Failed(_Message, tag="failed"):
+    """A hook raised; `abort()` runs next."""
+
+    call: str
+    error: ToolError
+
+
+class Aborting(_Message, tag="aborting"):
+    """A hook raised `ToolAbort`; `abort()` runs next."""
+
+    call: str
+    reason: str
+
+
+class Released(_Message, tag="released"):
+    """The call is over in this worker: nothing of it runs any more."""
+
+    call: str
+
+
+FromWorker = (
+    WorkerHello | Opened | Progress | Emitted | Finished | Failed | Aborting | Released
+)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_M = TypeVar("_M")
+
+
+def encode(message: _Message) -> bytes:
+    """One frame: the version byte, then the message."""
+    return bytes((VERSION,)) + _encoder.encode(message)
+
+
+class Decoder(Generic[_M]):
+    """Decodes the frames of one direction.
+
+    Args:
+        union: the messages that may come, as a union of their types.
+    """
+
+    def __init__(self, union: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[_M] = msgspec.msgpack.Decoder(union, strict=True)
+
+    def decode(self, frame: bytes) -> _M:
+        """The message in a frame.
+
+        Raises:
+            ProtocolError: the frame is no message of this direction and version.
+        """
+        if not frame or frame[0] != VERSION:
+            raise ProtocolError(
+                f"a frame of {len(frame)} bytes does not begin with version {VERSION}: "
+                "its sender runs another version of sgl_conveyor, or is none of ours"
+            )
+        try:
+            return self._decoder.decode(memoryview(frame)[1:])
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            raise ProtocolError(f"a frame of {len(frame)} bytes is no valid message: {error}") from None
+
+
+def from_tap() -> Decoder[FromTap]:
+    """The decoder of what the tap sends."""
+    return Decoder(FromTap)
+
+
+def from_http() -> Decoder[FromHttp]:
+    """The decoder of what the HTTP process sends."""
+    return Decoder(FromHttp)
+
+
+def to_http() -> Decoder[ToHttp]:
+    """The decoder of what the dispatcher answers to the HTTP process."""
+    return Decoder(ToHttp)
+
+
+def to_worker() -> Decoder[ToWorker]:
+    """The decoder of what a worker is told."""
+    return Decoder(ToWorker)
+
+
+def from_worker() -> Decoder[FromWorker]:
+    """The decoder of what a worker answers."""
+    return Decoder(FromWorker)

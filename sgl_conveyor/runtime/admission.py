@@ -1,0 +1,162 @@
+"""Requests with a region: attached to their call before SGLang sees them, reported when they end."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from fastapi import HTTPException
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import CallRefused
+from sgl_conveyor.runtime.control import ControlLine, DispatcherGone
+
+logger = logging.getLogger(__name__)
+
+GENERATE_REQUEST = "sglang.srt.managers.tokenizer_manager.TokenizerManager.generate_request"
+SERVE_GENERATE = "sglang.srt.entrypoints.http_server.serve_generate_request"
+DISPATCHER_GONE = "the dispatcher is not running: requests with a tool region are served again when it is back"
+
+_ATTACHED = "_conveyor_attached"
+_RID = re.compile(r"[0-9a-f]{32}")
+
+
+class Admission:
+    """The hooks on SGLang's HTTP side.
+
+    Args:
+        control: gives the line to the dispatcher, in the running event loop.
+    """
+
+    def __init__(self, control: Callable[[], ControlLine]) -> None:
+        self._control = control
+
+    def register(self) -> None:
+        """Register the hooks; they are applied when SGLang loads its plugins."""
+        from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+        HookRegistry.register(GENERATE_REQUEST, self.generate_request, HookType.AROUND)
+        HookRegistry.register(SERVE_GENERATE, self.serve_generate, HookType.AROUND)
+
+    async def serve_generate(
+        self, original: Callable[..., Awaitable[Any]], obj: Any, request: Any
+    ) -> Any:
+        """`/generate`: attach before the response begins, so that a refusal has its status."""
+        if call_of(obj) is not None:
+            try:
+                await self._attach(obj)
+            except HTTPException as refused:
+                from fastapi.responses import ORJSONResponse
+
+                body = {"error": {"message": refused.detail}}
+                return ORJSONResponse(body, status_code=refused.status_code)
+        return await original(obj, request)
+
+    def generate_request(
+        self, original: Callable[..., AsyncIterator[Any]], manager: Any, obj: Any, request: Any = None
+    ) -> AsyncIterator[Any]:
+        """Every route's way to the scheduler; requests without a region pass untouched."""
+        if call_of(obj) is None:
+            return original(manager, obj, request)
+        return self._generate(original, manager, obj, request)
+
+    async def _generate(
+        self, original: Callable[..., AsyncIterator[Any]], manager: Any, obj: Any, request: Any
+    ) -> AsyncIterator[Any]:
+        call = await self._attach(obj)
+        tokens: int | None = None
+        reason = "the client disconnected"
+        reported = False
+        try:
+            async for output in original(manager, obj, request):
+                ended = output["meta_info"].get("finish_reason")
+                if ended is not None and not reported:
+                    if ended["type"] == "abort":
+                        reason = str(ended.get("message") or "the request was aborted")
+                    else:
+                        tokens = output["meta_info"]["completion_tokens"]
+                    reported = True
+                    self._report(m.RequestEnded(call, obj.rid, tokens, reason))
+                yield output
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise
+        finally:
+            if not reported:
+                self._report(m.RequestEnded(call, obj.rid, None, reason))
+
+    async def _attach(self, obj: Any) -> str:
+        """Attach a request to the call that it names, once; returns the call's id.
+
+        Raises:
+            HTTPException: it cannot be (400, 404, 410 or 503).
+        """
+        call = call_of(obj)
+        if not isinstance(call, str):
+            raise HTTPException(400, 'custom_params.conveyor must be {"call": the id of a call}')
+        if getattr(obj, _ATTACHED, None) == call:
+            return call
+        refusal = refusal_of(obj)
+        if refusal is not None:
+            raise HTTPException(400, refusal)
+        if obj.rid is None:
+            obj.rid = uuid.uuid4().hex
+        params = obj.sampling_params
+        stop = params.get("stop") or []
+        try:
+            await self._control().ask(
+                lambda seq: m.AttachRequest(
+                    seq,
+                    call,
+                    obj.rid,
+                    [stop] if isinstance(stop, str) else list(stop),
+                    bool(params.get("no_stop_trim", False)),
+                    bool(params.get("skip_special_tokens", True)),
+                )
+            )
+        except CallRefused as refused:
+            raise HTTPException(refused.status, refused.message) from None
+        except DispatcherGone:
+            raise HTTPException(503, DISPATCHER_GONE) from None
+        setattr(obj, _ATTACHED, call)
+        return call
+
+    def _report(self, ended: m.RequestEnded) -> None:
+        try:
+            self._control().tell(ended)
+        except DispatcherGone:
+            # Its calls are gone with it.
+            logger.debug("no dispatcher to hear that request %s ended", ended.rid)
+
+
+def call_of(obj: Any) -> Any:
+    """What a request says of its call: an id, or something else that will be refused, or None."""
+    params = getattr(obj, "sampling_params", None)
+    for one in params if isinstance(params, list) else [params]:
+        custom = one.get("custom_params") if isinstance(one, dict) else None
+        if isinstance(custom, dict) and "conveyor" in custom:
+            ours = custom["conveyor"]
+            return ours.get("call", False) if isinstance(ours, dict) else False
+    return None
+
+
+def refusal_of(obj: Any) -> str | None:
+    """Why a request with a region cannot be served, in one sentence; None if it can."""
+    params = obj.sampling_params
+    ids = getattr(obj, "input_ids", None)
+    if not isinstance(params, dict) or isinstance(obj.text, list) or (ids and isinstance(ids[0], list)):
+        return "a request with a tool region takes one prompt: send a request for each"
+    if (params.get("n") or 1) > 1:
+        return "a request with a tool region cannot have n > 1: a region is one text"
+    if (params.get("beam_width") or 1) > 1:
+        return "a request with a tool region cannot use beam search: its tokens must be final"
+    if params.get("ignore_eos"):
+        return "a request with a tool region cannot have ignore_eos: its grammar ends with EOS"
+    if params.get("stop_regex"):
+        return "a request with a tool region cannot have stop_regex: use stop"
+    if obj.rid is not None and (not isinstance(obj.rid, str) or not _RID.fullmatch(obj.rid)):
+        return "a request with a tool region needs an rid of 32 hex digits, or none: SGLang aborts by prefix"
+    return None

@@ -1,0 +1,129 @@
+"""The HTTP process's line to the dispatcher: questions, answers, and orders to stop a request."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import recv_monitor_message
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.channel import RunDirectory, configure, send_now
+from sgl_conveyor.core import CallRefused, ConveyorError, ProtocolError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that the dispatcher may take to answer what it can answer at once.
+ANSWER_LIMIT_S = 5.0
+
+
+class DispatcherGone(ConveyorError):
+    """The dispatcher is not there, or ended before it answered."""
+
+
+class ControlLine:
+    """Asks the dispatcher; made in the event loop that uses it.
+
+    Args:
+        directory: where the dispatcher's sockets are.
+        stop_request: ends a running request of SGLang, by its id.
+    """
+
+    def __init__(self, directory: RunDirectory, stop_request: Callable[[str], None]) -> None:
+        self._stop_request = stop_request
+        self._decoder = m.to_http()
+        self._seq = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[m.ToHttp]] = {}
+        # With unconnected_waits off, sending fails at once while no dispatcher is there.
+        self._socket = configure(
+            zmq.asyncio.Context.instance().socket(zmq.DEALER), unconnected_waits=False
+        )
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self._monitor = self._socket.get_monitor_socket(events)
+        self._connected = asyncio.Event()
+        self._tasks = [
+            asyncio.ensure_future(self._watch_connection()),
+            asyncio.ensure_future(self._listen()),
+        ]
+        self._socket.connect(directory.control)
+
+    async def connected(self, seconds: float) -> None:
+        """Wait for the dispatcher.
+
+        Raises:
+            DispatcherGone: it did not come within so many seconds.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._connected.wait()
+        except TimeoutError:
+            raise DispatcherGone("no dispatcher") from None
+
+    async def ask(
+        self, question: Callable[[int], m.FromHttp], limit_s: float = ANSWER_LIMIT_S
+    ) -> m.ToHttp:
+        """Send a question and return the answer.
+
+        Args:
+            question: makes the message, with the number that its answer echoes.
+            limit_s: seconds that the answer may take.
+
+        Raises:
+            CallRefused: the dispatcher refused.
+            DispatcherGone: there is no dispatcher, or it did not answer in time.
+        """
+        seq = next(self._seq)
+        answer = self._pending[seq] = asyncio.get_running_loop().create_future()
+        try:
+            self.tell(question(seq))
+            async with asyncio.timeout(limit_s):
+                message = await answer
+        except TimeoutError:
+            raise DispatcherGone(f"no answer within {limit_s:g} s") from None
+        finally:
+            self._pending.pop(seq, None)
+        if isinstance(message, m.Refused):
+            raise CallRefused(message.status, message.message)
+        return message
+
+    def tell(self, message: m.FromHttp) -> None:
+        """Send a message without waiting.
+
+        Raises:
+            DispatcherGone: there is no dispatcher.
+        """
+        try:
+            send_now(self._socket, m.encode(message))
+        except zmq.ZMQError as error:
+            raise DispatcherGone(str(error)) from None
+
+    async def _listen(self) -> None:
+        while True:
+            frame = await self._socket.recv()
+            try:
+                message = self._decoder.decode(frame)
+            except ProtocolError as error:
+                logger.warning("dropped a message of the dispatcher: %s", error)
+                continue
+            if isinstance(message, m.StopRequest):
+                self._stop_request(message.rid)
+            elif (answer := self._pending.get(message.seq)) is not None and not answer.done():
+                answer.set_result(message)
+
+    async def _watch_connection(self) -> None:
+        """Know at once when the dispatcher comes and goes: nobody waits for a dead one."""
+        while True:
+            event = await recv_monitor_message(self._monitor)
+            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._connected.set()
+            elif event["event"] == zmq.EVENT_DISCONNECTED:
+                self._connected.clear()
+                logger.warning("the dispatcher is gone: requests with a tool region get 503 until it is back")
+                for answer in self._pending.values():
+                    if not answer.done():
+                        answer.set_exception(DispatcherGone("the dispatcher ended"))

@@ -1,0 +1,126 @@
+"""Our HTTP routes, in SGLang's own server and behind its own API key; see docs/http.md."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from fastapi.responses import ORJSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import CallRefused, ToolSpec
+from sgl_conveyor.runtime.admission import DISPATCHER_GONE
+from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlLine, DispatcherGone
+
+#: Longest wait of one GET (seconds).
+MAX_WAIT_S = 300.0
+_CALL_GONE = "the call is no longer kept: its dispatcher ended"
+
+
+class NewCall(BaseModel):
+    """The body of `POST /conveyor/calls`.
+
+    Attributes:
+        tool: the tool's name.
+        region: the region's name, for the tool and the logs.
+        partial: whether the tool is fed while the region is decoded.
+        sent_at: the client's monotonic clock as it sends this, if it runs on the same machine.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str = Field(max_length=256)
+    region: str = Field(default="", max_length=256)
+    partial: bool = True
+    sent_at: float | None = None
+
+
+def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> APIRouter:
+    """The routes below `/conveyor`.
+
+    Args:
+        control: gives the line to the dispatcher, in the running event loop.
+        tools: the server's tools.
+    """
+    router = APIRouter(prefix="/conveyor")
+
+    @router.post("/calls")
+    async def create_call(body: NewCall) -> ORJSONResponse:
+        sent_at = time.monotonic() if body.sent_at is None else body.sent_at
+        try:
+            created = await control().ask(
+                lambda seq: m.CreateCall(seq, body.tool, body.region, body.partial, sent_at)
+            )
+        except DispatcherGone:
+            return _error(503, DISPATCHER_GONE)
+        except CallRefused as refused:
+            return _error(refused.status, refused.message)
+        assert isinstance(created, m.Created)
+        grammar = msgspec.to_builtins(created.grammar)
+        content = {"call": created.call, "timeout_s": created.timeout_s, **grammar}
+        return ORJSONResponse(content, status_code=201)
+
+    @router.get("/calls/{call}")
+    async def read_call(
+        call: str, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0
+    ) -> ORJSONResponse:
+        return await _view(lambda seq: m.ReadCall(seq, call, wait), wait + ANSWER_LIMIT_S)
+
+    @router.delete("/calls/{call}")
+    async def delete_call(call: str) -> ORJSONResponse:
+        return await _view(lambda seq: m.DeleteCall(seq, call), ANSWER_LIMIT_S)
+
+    @router.get("/tools")
+    async def list_tools() -> ORJSONResponse:
+        return ORJSONResponse({"tools": [openai_function(tool) for tool in tools]})
+
+    async def _view(question: Callable[[int], m.FromHttp], limit_s: float) -> ORJSONResponse:
+        try:
+            view = await control().ask(question, limit_s)
+        except DispatcherGone:
+            return _error(410, _CALL_GONE)
+        except CallRefused as refused:
+            return _error(refused.status, refused.message)
+        assert isinstance(view, m.CallView)
+        return ORJSONResponse(view_as_json(view))
+
+    return router
+
+
+def view_as_json(view: m.CallView) -> dict[str, Any]:
+    """A call as `GET /conveyor/calls/{call}` shows it."""
+    content: dict[str, Any] = {
+        "call": view.call,
+        "tool": view.tool,
+        "region": view.region,
+        "state": view.state,
+        "text": view.text,
+        "result": None,
+        "timings": None,
+    }
+    if view.outcome is not None:
+        outcome = msgspec.to_builtins(view.outcome)
+        content["timings"] = outcome.pop("timings")
+        content["result"] = outcome
+    return content
+
+
+def openai_function(tool: ToolSpec) -> dict[str, Any]:
+    """A tool in the OpenAI function format."""
+    nothing = '{"type": "object", "properties": {}}'
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": msgspec.json.decode(tool.parameters or nothing),
+        },
+    }
+
+
+def _error(status: int, message: str) -> ORJSONResponse:
+    return ORJSONResponse({"error": {"message": message}}, status_code=status)

@@ -1,0 +1,167 @@
+"""python -m sgl_conveyor.runtime.server: SGLang's server with our routes and hooks; started by
+the launcher, which passes SGLang's own flags on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+from sgl_conveyor.core import ConfigurationError, ToolSpec
+from sgl_conveyor.runtime.environment import CPU_PLATFORM, run_directory
+
+logger = logging.getLogger(__name__)
+
+#: KV tokens on a CPU, unless the flags say otherwise: allocating more takes seconds.
+_CPU_TOKENS = 32768
+_CONNECT_LIMIT_S = 30.0
+
+
+def cpu_flags(argv: list[str], cores: list[int]) -> tuple[list[str], dict[str, str]]:
+    """The flags and variables that serve well on a machine without an accelerator.
+
+    Args:
+        argv: SGLang's flags as they were given; none of them is changed.
+        cores: the cores that this process may use.
+
+    Returns:
+        Flags to add, and variables to set.
+    """
+    given = {argument.partition("=")[0] for argument in argv}
+    flags: list[str] = []
+    for name, value in (("--device", "cpu"), ("--max-total-tokens", str(_CPU_TOKENS))):
+        if name not in given:
+            flags += [name, value]
+    if "--sleep-on-idle" not in given:
+        flags.append("--sleep-on-idle")
+    engine = cores[: max(1, len(cores) - 1)]
+    return flags, {
+        "SGLANG_PLATFORM": CPU_PLATFORM,
+        # The first works where SGLang has its own CPU kernels, the second everywhere.
+        "SGLANG_CPU_OMP_THREADS_BIND": ",".join(map(str, engine)),
+        "OMP_NUM_THREADS": str(len(engine)),
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Serve until a signal; returns the exit code."""
+    import torch
+
+    if not torch.accelerator.is_available() and "SGLANG_USE_CPU_ENGINE" not in os.environ:
+        flags, variables = cpu_flags(argv, sorted(os.sched_getaffinity(0)))
+        argv = [*argv, *flags]
+        for name, value in variables.items():
+            os.environ.setdefault(name, value)
+    try:
+        _serve(argv)
+    except ConfigurationError as error:
+        print(f"sgl_conveyor: {error}", file=sys.stderr, flush=True)
+        _end_children()
+        return 2
+    finally:
+        _end_children()
+    return 0
+
+
+def _serve(argv: list[str]) -> None:
+    import msgspec
+
+    from sgl_conveyor.runtime.admission import Admission
+    from sgl_conveyor.runtime.refusals import check_server_args
+    from sgl_conveyor.runtime.routes import make_router
+
+    directory = run_directory()
+    if directory is None:
+        raise ConfigurationError("this module is started by sgl_conveyor.launch_server, not by hand")
+    http = _HttpSide()
+    Admission(http.control).register()
+
+    from sglang.srt.plugins import load_plugins
+
+    load_plugins()
+    from sglang.srt.arg_groups.overrides import resolving_view
+    from sglang.srt.entrypoints import http_server
+    from sglang.srt.entrypoints.engine import init_tokenizer_manager
+    from sglang.srt.server_args import prepare_server_args
+
+    _check_hooks()
+    server_args = prepare_server_args(argv)
+    server_args.resolve_once()
+    check_server_args(resolving_view(server_args))
+    tools = msgspec.json.decode(directory.tools.read_bytes(), type=list[ToolSpec])
+    http_server.app.include_router(make_router(http.control, tools))
+
+    def init_tokenizer(*args: Any, **kwargs: Any) -> Any:
+        made = init_tokenizer_manager(*args, **kwargs)
+        http.use(made[0])
+        return made
+
+    http_server.launch_server(
+        server_args, init_tokenizer_manager_func=init_tokenizer, launch_callback=http.hello
+    )
+
+
+class _HttpSide:
+    """The HTTP process's own part: its tokenizer manager, and its line to the dispatcher."""
+
+    def __init__(self) -> None:
+        from sgl_conveyor.runtime.control import ControlLine
+
+        self._make_line = ControlLine
+        self._line: ControlLine | None = None
+        self._manager: Any = None
+
+    def use(self, manager: Any) -> None:
+        """Take SGLang's tokenizer manager, and write its tokenizer for the dispatcher."""
+        from sgl_conveyor.runtime.refusals import check_tokenizer
+
+        directory = run_directory()
+        assert directory is not None
+        check_tokenizer(manager.tokenizer)
+        directory.tokenizer.write_text(manager.tokenizer.backend_tokenizer.to_str())
+        self._manager = manager
+
+    def control(self) -> Any:
+        """The line to the dispatcher, made in the event loop that first needs it."""
+        if self._line is None:
+            directory = run_directory()
+            assert directory is not None
+            self._line = self._make_line(directory, self._manager.abort_request)
+        return self._line
+
+    def hello(self) -> None:
+        """Say that the server answers; called in SGLang's warm-up thread."""
+        future = asyncio.run_coroutine_threadsafe(self._hello(), self._manager.event_loop)
+        future.result(timeout=2 * _CONNECT_LIMIT_S)
+
+    async def _hello(self) -> None:
+        from sgl_conveyor import messages as m
+
+        directory = run_directory()
+        assert directory is not None
+        line = self.control()
+        await line.connected(_CONNECT_LIMIT_S)
+        line.tell(m.HttpHello(os.getpid(), str(directory.tokenizer)))
+
+
+def _check_hooks() -> None:
+    """Refuse to start when SGLang only logged that a hook could not be applied."""
+    import pkgutil
+
+    from sgl_conveyor.runtime.admission import GENERATE_REQUEST, SERVE_GENERATE
+
+    for target in (GENERATE_REQUEST, SERVE_GENERATE):
+        if not hasattr(pkgutil.resolve_name(target), "__wrapped__"):
+            raise ConfigurationError(f"the hook on {target} is not in place: see the log above")
+
+
+def _end_children() -> None:
+    from sglang.srt.utils import kill_process_tree
+
+    kill_process_tree(os.getpid(), include_parent=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

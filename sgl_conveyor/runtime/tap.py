@@ -1,0 +1,152 @@
+"""The tap: each scheduler step, one message with the tokens that tapped requests committed.
+
+It runs inside SGLang's scheduler loop: it never blocks, never raises, and costs microseconds. A
+message that cannot be sent at once is lost; the dispatcher notices the gap in the offsets.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import zmq
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.channel import RunDirectory, configure
+
+logger = logging.getLogger(__name__)
+
+_STREAMER = "sglang.srt.managers.scheduler_components.output_streamer.SchedulerOutputStreamer"
+#: As many prompt tokens as SGLang's own detokenizer looks back on.
+PROMPT_TAIL = 5
+_MARK = "_conveyor"
+
+
+class _Tapped:
+    """What the tap remembers of a request, on the request itself: it survives a retraction."""
+
+    __slots__ = ("call", "finished", "sent")
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        self.sent = 0
+        self.finished = False
+
+
+class Tap:
+    """Copies committed tokens out of the scheduler.
+
+    Args:
+        socket: a PUSH socket to the dispatcher.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._failures = 0
+
+    def hello(self) -> None:
+        """Say that the tap is in place."""
+        self._socket.send(m.encode(m.TapHello(os.getpid())), zmq.DONTWAIT)
+
+    def observe(self, reqs: Iterable[Any], skip_req: Any = None) -> None:
+        """Send what this step committed; whatever goes wrong is logged, and SGLang goes on.
+
+        Args:
+            reqs: the batch's requests (`sglang.srt.managers.schedule_batch.Req`).
+            skip_req: one of them that SGLang does not stream either.
+        """
+        try:
+            records = [
+                record
+                for req in reqs
+                if req is not skip_req
+                and (tapped := getattr(req, _MARK, _UNKNOWN)) is not None
+                and (record := _record(req, tapped)) is not None
+            ]
+            if records:
+                self._socket.send(m.encode(m.TapStep(time.monotonic(), records)), zmq.DONTWAIT)
+        except Exception:
+            self._failures += 1
+            # Each power of two, so that a lasting fault does not fill the log.
+            if self._failures & (self._failures - 1) == 0:
+                logger.exception("the tap could not send (%d times so far)", self._failures)
+
+
+_UNKNOWN = _Tapped("")
+
+
+def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
+    """What one request committed since the tap last looked; None if it is not tapped, or nothing."""
+    if tapped is _UNKNOWN:
+        found = _call_of(req)
+        tapped_or_none = _Tapped(found) if found is not None else None
+        setattr(req, _MARK, tapped_or_none)
+        if tapped_or_none is None:
+            return None
+        tapped = tapped_or_none
+    if tapped.finished:
+        return None
+    ended = req.finished()
+    if ended and req.finished_output:
+        return None
+    offset = tapped.sent
+    tokens = list(req.output_ids_through_stop[offset:])
+    if not tokens and not ended:
+        return None
+    tapped.sent = offset + len(tokens)
+    tapped.finished = ended
+    return m.TapRecord(
+        tapped.call,
+        offset,
+        tokens,
+        list(req.origin_input_ids[-PROMPT_TAIL:]) if offset == 0 else None,
+        _finish(req.finished_reason) if ended else None,
+    )
+
+
+def _call_of(req: Any) -> str | None:
+    custom = req.sampling_params.custom_params
+    ours = custom.get("conveyor") if isinstance(custom, dict) else None
+    call = ours.get("call") if isinstance(ours, dict) else None
+    return call if isinstance(call, str) else None
+
+
+def _finish(reason: Any) -> m.Finish:
+    data = reason.to_json()
+    matched = data.get("matched")
+    return m.Finish(data["type"], matched if isinstance(matched, (str, int)) else None)
+
+
+def register_tap(directory: RunDirectory) -> None:
+    """Register the hooks that put the tap into the process that streams output.
+
+    Args:
+        directory: where the dispatcher's sockets are.
+    """
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    # One a process: it is made when the scheduler makes its output streamer.
+    taps: list[Tap] = []
+
+    def streamer_made(_result: Any, streamer: Any, *_args: Any, **_kwargs: Any) -> None:
+        sender = streamer.send_to_detokenizer
+        # Of all ranks only one streams: tensor, pipeline and context parallel peers do not.
+        if getattr(sender, "socket", sender) is None or taps:
+            return
+        socket = configure(zmq.Context.instance().socket(zmq.PUSH))
+        socket.connect(directory.tap)
+        taps.append(Tap(socket))
+        taps[0].hello()
+
+    # The parameters have the names of the method's own, by which it may be called.
+    def before_stream_output(
+        self: Any, reqs: Any, return_logprob: bool, skip_req: Any = None
+    ) -> None:
+        if taps:
+            taps[0].observe(reqs, skip_req)
+
+    HookRegistry.register(f"{_STREAMER}.__init__", streamer_made, HookType.AFTER)
+    HookRegistry.register(f"{_STREAMER}.stream_output", before_stream_output, HookType.BEFORE)

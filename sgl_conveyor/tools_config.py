@@ -1,0 +1,132 @@
+"""Which tools a server has, and the file that changes their limits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from sgl_conveyor.core import ConfigurationError, ToolSpec
+
+_DESCRIBE_LIMIT_S = 120.0
+_CHECK_LIMIT_S = 60.0
+
+
+class ToolOverrides(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One table of the file: what it leaves out stays as the tool's class has it.
+
+    Args:
+        workers: processes that serve at once.
+        timeout: seconds for one hook, and from the region's end to the result.
+        memory: of one worker (MiB).
+        environment: variables of its workers.
+    """
+
+    workers: int | None = None
+    timeout: float | None = None
+    memory: int | None = None
+    environment: dict[str, str] = {}
+
+
+def load_overrides(path: Path) -> dict[str, ToolOverrides]:
+    """Read a file of tables, one a tool.
+
+    Raises:
+        ConfigurationError: it cannot be read, or says what no tool understands.
+    """
+    try:
+        tables = msgspec.convert(
+            tomllib.loads(path.read_text()), type=dict[str, ToolOverrides], strict=True
+        )
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"--tools-config {path}: {error}") from None
+    for name, table in tables.items():
+        for field in ("workers", "timeout", "memory"):
+            value = getattr(table, field)
+            if value is not None and value <= 0:
+                raise ConfigurationError(f"--tools-config {path}: {name}.{field} must be more than 0")
+    return tables
+
+
+def apply_overrides(
+    tools: list[ToolSpec], overrides: dict[str, ToolOverrides], path: Path
+) -> list[ToolSpec]:
+    """The tools with the file's limits.
+
+    Raises:
+        ConfigurationError: the file names a tool that the server does not have.
+    """
+    names = [tool.name for tool in tools]
+    for name in overrides:
+        if name not in names:
+            raise ConfigurationError(
+                f"--tools-config {path}: there is no tool {name!r}; this server has {', '.join(names)}"
+            )
+    return [_override(tool, overrides.get(tool.name, ToolOverrides())) for tool in tools]
+
+
+def _override(tool: ToolSpec, table: ToolOverrides) -> ToolSpec:
+    changes: dict[str, int | float] = {}
+    if table.workers is not None:
+        changes["workers"] = table.workers
+    if table.timeout is not None:
+        changes["timeout_s"] = table.timeout
+    if table.memory is not None:
+        changes["memory_bytes"] = table.memory * 1024**2
+    return msgspec.structs.replace(
+        tool,
+        limits=msgspec.structs.replace(tool.limits, **changes),
+        environment={**tool.environment, **table.environment},
+    )
+
+
+def describe_tools(sources: list[str]) -> list[ToolSpec]:
+    """Load the tools in a process of their own and return what they say of themselves.
+
+    Args:
+        sources: shipped names or `module:attribute`; empty for all shipped tools.
+
+    Raises:
+        ConfigurationError: one is unknown, or could not be imported (its traceback is on stderr).
+    """
+    from sgl_conveyor.worker.loading import shipped_names
+
+    argv = [sys.executable, "-m", "sgl_conveyor.worker", "--describe", *(sources or shipped_names())]
+    run = _run(argv, _DESCRIBE_LIMIT_S)
+    tools = msgspec.json.decode(run, type=list[ToolSpec])
+    names = [tool.name for tool in tools]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigurationError(f"--tools names {', '.join(sorted(twice))} more than once")
+    return tools
+
+
+def check_sandbox() -> None:
+    """Make a sandbox once.
+
+    Raises:
+        ConfigurationError: it cannot be made; the message says why.
+    """
+    _run([sys.executable, "-m", "sgl_conveyor.worker", "--check-sandbox"], _CHECK_LIMIT_S)
+
+
+def worker_environment() -> dict[str, str]:
+    """Our environment, with which a worker without a sandbox sees our `sys.path`."""
+    paths = [os.path.abspath(entry) for entry in sys.path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _run(argv: list[str], limit_s: float) -> bytes:
+    try:
+        run = subprocess.run(
+            argv, capture_output=True, timeout=limit_s, check=False, env=worker_environment()
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigurationError(f"{' '.join(argv[2:])} took longer than {limit_s:g} s") from None
+    if run.returncode != 0:
+        raise ConfigurationError(run.stderr.decode(errors="replace").strip())
+    return run.stdout

@@ -1,0 +1,136 @@
+"""Top-level Python statements of a region's text.
+
+A simple statement is certain at the end of its last line. A compound one (`if`, `def`, a
+decorated class …) is certain only when the next statement begins, since an `else` or a further
+line of its body may still come. The standard library's `codeop` tells incomplete from invalid,
+`ast` tells where statements begin and end.
+"""
+
+from __future__ import annotations
+
+import ast
+import codeop
+import re
+import warnings
+from typing import Literal
+
+from sgl_conveyor.units.lines import LineSplitter
+
+_COMPOUND = (
+    ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef,
+    ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef, ast.TryStar,
+)  # fmt: skip
+#: A line that goes on with a compound statement although it is not indented.
+_CLAUSE = re.compile(r"(else|elif|except|finally)\b")
+#: What compiling a text raises when it is no Python, or nested too deeply for the parser.
+_NO_PYTHON = (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError)
+_BLANK = re.compile(r"\s*(#|$)")
+#: A line with one of these can open a string, a bracket or a continuation that spans lines.
+_CAN_SPAN = re.compile(r"[\"'()\[\]{}\\]")
+
+
+class StatementSplitter:
+    """Splits text into complete top-level statements, exactly as they were written.
+
+    Text that is no Python is handed over too, as soon as that is certain: whoever runs it can
+    say so better.
+    """
+
+    def __init__(self) -> None:
+        self._lines = LineSplitter()
+        self._compiler = codeop.CommandCompiler()
+        self._compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._pending: list[str] = []
+        # The pending lines are a complete compound statement, which may go on.
+        self._open_block = False
+
+    def feed(self, text: str) -> list[str]:
+        """The statements that `text` makes certain."""
+        return [s for line in self._lines.feed(text) for s in self._add(line)]
+
+    def close(self) -> list[str]:
+        """The statements that are left at the region's end."""
+        statements = [s for line in self._lines.close() for s in self._add(line)]
+        return statements + self._flush()
+
+    def _add(self, line: str) -> list[str]:
+        blank = _BLANK.match(line) is not None
+        if not self._pending:
+            return [] if blank else self._extend(line)
+        if not self._open_block:
+            return self._extend(line)
+        if blank or (line[0].isspace() and not _CAN_SPAN.search(line)):
+            self._pending.append(line)
+            return []
+        if line[0].isspace() or _CLAUSE.match(line) or self._completeness() == "incomplete":
+            return self._extend(line)
+        return self._flush() + self._extend(line)
+
+    def _extend(self, line: str) -> list[str]:
+        """Add a line, and hand over what is pending if that makes it certain."""
+        self._pending.append(line)
+        completeness = self._completeness()
+        self._open_block = completeness == "complete" and self._ends_in_compound()
+        return [] if self._open_block or completeness == "incomplete" else self._flush()
+
+    def _completeness(self) -> Literal["complete", "incomplete", "invalid"]:
+        source = "\n".join(self._pending) + "\n"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                compiled = self._compiler(source, "<region>", "exec")
+        except _NO_PYTHON:
+            return "invalid"
+        return "incomplete" if compiled is None else "complete"
+
+    def _ends_in_compound(self) -> bool:
+        try:
+            body = _parse("\n".join(self._pending)).body
+        except _NO_PYTHON:
+            return False
+        return bool(body) and isinstance(body[-1], _COMPOUND)
+
+    def _flush(self) -> list[str]:
+        source, self._pending, self._open_block = "\n".join(self._pending), [], False
+        if not source.strip():
+            return []
+        try:
+            return split_module(source)
+        except _NO_PYTHON:
+            return [source]
+
+
+def split_module(source: str) -> list[str]:
+    """The top-level statements of a source text, each exactly as it was written.
+
+    Args:
+        source: Python, any number of statements.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    if "\r" in source:  # ast counts a lone carriage return as a line's end
+        return [source]
+    lines = [line.encode() for line in source.split("\n")]
+    return [_slice(lines, node) for node in _parse(source).body]
+
+
+def _slice(lines: list[bytes], node: ast.stmt) -> str:
+    """A node's source; ast counts columns in bytes of UTF-8."""
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(d.lineno for d in decorators)]) - 1
+    last = (node.end_lineno or node.lineno) - 1
+    part = lines[first : last + 1]
+    part[-1] = part[-1][: node.end_col_offset]
+    if not decorators:
+        part[0] = part[0][node.col_offset :]
+    return b"\n".join(part).decode()
+
+
+def _parse(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree: ast.Module = compile(
+            source + "\n", "<region>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        )
+    return tree

@@ -1,0 +1,99 @@
+"""python -m sgl_conveyor.worker: describe tools, or serve one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import traceback
+
+import msgspec
+
+from sgl_conveyor.channel import configure, path_of
+from sgl_conveyor.core import ConfigurationError, ConveyorError
+from sgl_conveyor.messages import WorkerConfig
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the three tasks of this module; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sgl_conveyor.worker")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--describe", nargs="+", metavar="TOOL", help="print the tools' descriptions as JSON")
+    task.add_argument("--check-sandbox", action="store_true", help="make a sandbox, or say why not")
+    task.add_argument("--serve", metavar="JSON", help="serve one tool (started by the dispatcher)")
+    args = parser.parse_args(argv)
+    try:
+        if args.describe:
+            return _describe(args.describe)
+        if args.check_sandbox:
+            from sgl_conveyor.worker.sandbox import check
+
+            check()
+            return 0
+        return _serve(msgspec.json.decode(args.serve, type=WorkerConfig))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _describe(sources: list[str]) -> int:
+    from sgl_conveyor.tool import describe
+    from sgl_conveyor.worker.loading import load_tool
+
+    specs = []
+    for source in sources:
+        try:
+            specs.append(describe(load_tool(source)))
+        except ConveyorError:
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise ConfigurationError(f"the tool {source!r} could not be imported: see above") from None
+    sys.stdout.buffer.write(msgspec.json.encode(specs))
+    return 0
+
+
+def _serve(config: WorkerConfig) -> int:
+    if config.sandboxed and not config.inside:
+        _enter_sandbox(config)
+    import zmq
+
+    from sgl_conveyor import messages as m
+    from sgl_conveyor.worker.loading import load_tool
+    from sgl_conveyor.worker.loop import serve
+
+    tool = load_tool(config.spec.source)
+    if config.sandboxed:
+        from sgl_conveyor.worker.sandbox import apply_limits
+
+        apply_limits(config.spec.limits)
+    elif config.spec.limits.memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (config.spec.limits.memory_bytes,) * 2)
+    channel = configure(zmq.Context.instance().socket(zmq.DEALER))
+    channel.setsockopt(zmq.IDENTITY, config.token.encode())
+    channel.connect(config.channel)
+    channel.send(m.encode(m.WorkerHello(config.token, os.getpid())))
+    serve(channel, tool, config.spec, once=config.once)
+    # What was sent last must leave before this process does.
+    channel.close(linger=1000)
+    zmq.Context.instance().term()
+    return 0
+
+
+def _enter_sandbox(config: WorkerConfig) -> None:
+    from sgl_conveyor.worker.sandbox import CHANNEL, command
+
+    within = msgspec.structs.replace(config, channel=f"ipc://{CHANNEL}", inside=True)
+    argv = command(
+        [sys.executable, "-m", "sgl_conveyor.worker", "--serve", msgspec.json.encode(within).decode()],
+        channel=path_of(config.channel),
+        module=config.spec.source.partition(":")[0],
+        environment=config.spec.environment,
+    )
+    # Not even bubblewrap keeps our environment: its memory may be seen from inside.
+    os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

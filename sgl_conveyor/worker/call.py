@@ -1,0 +1,216 @@
+"""One call in a worker: messages in, units split off, hooks called, answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import ToolError, ToolSpec, UnitTiming
+from sgl_conveyor.tool import CallInfo, Tool, ToolAbort, ToolFailure
+from sgl_conveyor.units.lines import LineSplitter
+from sgl_conveyor.units.statements import StatementSplitter
+
+#: Bytes of a result as JSON.
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+#: Progress is reported when this many seconds have passed since the last report, or sooner.
+_PROGRESS_INTERVAL_S = 0.05
+_MAX_MESSAGE_CHARS = 2000
+
+Send = Callable[[m.FromWorker], None]
+HookLimit = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class HookTimeout(Exception):
+    """A hook took longer than the tool's timeout."""
+
+
+@asynccontextmanager
+async def no_limit() -> AsyncIterator[None]:
+    """The limit of hooks that cannot be interrupted: the dispatcher kills the worker instead."""
+    yield
+
+
+def cancelling_limit(seconds: float) -> HookLimit:
+    """A limit that cancels a coroutine hook after so many seconds."""
+
+    @asynccontextmanager
+    async def limit() -> AsyncIterator[None]:
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                yield
+        except TimeoutError:
+            if scope.expired():
+                raise HookTimeout(f"a hook took longer than {seconds:g} s") from None
+            raise
+
+    return limit
+
+
+class CallRunner:
+    """One call: an instance of the tool, fed with units until it finishes or aborts.
+
+    Args:
+        tool: the tool's class.
+        spec: its description.
+        opening: the message that began the call.
+        send: sends a message to the dispatcher.
+        hook_limit: the context in which each hook runs.
+    """
+
+    def __init__(
+        self,
+        tool: type[Tool],
+        spec: ToolSpec,
+        opening: m.OpenCall,
+        send: Send,
+        hook_limit: HookLimit = no_limit,
+    ) -> None:
+        self.call = opening.call
+        self.over = False
+        #: Whether `abort` runs, or is about to: nothing may interrupt it.
+        self.aborting = False
+        self._spec = spec
+        self._send = send
+        self._hook_limit = hook_limit
+        self._make = tool
+        self._region = opening.region
+        self._tool: Tool | None = None
+        self._lines = LineSplitter() if "on_line" in spec.hooks else None
+        self._statements = StatementSplitter() if "on_statement" in spec.hooks else None
+        self._fed = 0
+        self._units: list[UnitTiming] = []
+        self._reported_at = 0.0
+
+    async def handle(self, message: m.ToWorker) -> None:
+        """Do what a message asks for; nothing that the tool does raises out of here."""
+        if self.over:
+            return
+        try:
+            match message:
+                case m.OpenCall():
+                    await self._open()
+                case m.FeedText():
+                    await self._feed(message)
+                case m.EndRegion():
+                    await self._end(message)
+                case m.AbortCall():
+                    await self._abort(message.reason)
+                case m.CancelCall():
+                    self._release()
+        except ToolAbort as abort:
+            self._send(m.Aborting(self.call, abort.reason))
+            await self._abort(abort.reason)
+        except HookTimeout as timeout:
+            self._send(m.Failed(self.call, ToolError("ToolTimeout", str(timeout))))
+            self._release()
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            self._send(m.Failed(self.call, error_of(error)))
+            await self._abort(str(error_of(error)))
+
+    async def _open(self) -> None:
+        started = time.monotonic()
+        self._tool = self._make()
+        self._tool.call = CallInfo(self.call, self._spec.name, self._region)
+        self._tool._emit = lambda text: self._send(m.Emitted(self.call, text))
+        if "open" in self._spec.hooks:
+            await self._run(self._tool.open)
+        self._send(m.Opened(self.call, started, time.monotonic()))
+
+    async def _feed(self, message: m.FeedText) -> None:
+        assert self._tool is not None
+        if "on_text" in self._spec.hooks:
+            await self._unit(message.at, self._tool.on_text, message.text)
+        if self._lines is not None:
+            for line in self._lines.feed(message.text):
+                await self._unit(message.at, self._tool.on_line, line)
+        if self._statements is not None:
+            for statement in self._statements.feed(message.text):
+                await self._unit(message.at, self._tool.on_statement, statement)
+        self._fed += 1
+        self._report()
+
+    async def _end(self, message: m.EndRegion) -> None:
+        assert self._tool is not None
+        if self._lines is not None:
+            for line in self._lines.close():
+                await self._unit(message.at, self._tool.on_line, line)
+        if self._statements is not None:
+            for statement in self._statements.close():
+                await self._unit(message.at, self._tool.on_statement, statement)
+        self._report()
+        started = time.monotonic()
+        value = await self._run(self._tool.finish)
+        ended = time.monotonic()
+        error = None
+        if isinstance(value, ToolFailure):
+            value, error = value.value, ToolError(value.type, value.message)
+        self._send(m.Finished(self.call, encode_value(value), error, started, ended))
+        self._release()
+
+    async def _abort(self, reason: str) -> None:
+        self.aborting = True
+        tool, self._tool = self._tool, None
+        try:
+            if tool is not None and "abort" in self._spec.hooks:
+                await self._run(tool.abort, reason)
+        except (Exception, SystemExit, KeyboardInterrupt):
+            print(f"abort() of call {self.call} raised:", file=sys.stderr)
+            traceback.print_exc()
+        self._release()
+
+    async def _unit(self, ready: float, hook: Callable[[str], Any], unit: str) -> None:
+        started = time.monotonic()
+        await self._run(hook, unit)
+        ended = time.monotonic()
+        self._units.append(UnitTiming(ready, started, ended))
+        if ended - self._reported_at > _PROGRESS_INTERVAL_S:
+            self._report()
+
+    async def _run(self, hook: Callable[..., Any], *arguments: Any) -> Any:
+        async with self._hook_limit():
+            value = hook(*arguments)
+            return await value if inspect.isawaitable(value) else value
+
+    def _report(self) -> None:
+        self._send(m.Progress(self.call, self._units, self._fed))
+        self._units = []
+        self._reported_at = time.monotonic()
+
+    def _release(self) -> None:
+        self.over = True
+        self._send(m.Released(self.call))
+
+
+def encode_value(value: Any) -> bytes:
+    """A result as JSON; pydantic models are dumped.
+
+    Raises:
+        TypeError: it cannot be JSON.
+        ValueError: it is larger than 16 MiB.
+    """
+    data = msgspec.json.encode(value, enc_hook=_dump)
+    if len(data) > MAX_RESULT_BYTES:
+        raise ValueError(f"the result has {len(data)} bytes as JSON: the limit is {MAX_RESULT_BYTES}")
+    return data
+
+
+def error_of(error: BaseException) -> ToolError:
+    """An exception as it crosses the process border."""
+    return ToolError(type(error).__name__, str(error)[:_MAX_MESSAGE_CHARS])
+
+
+def _dump(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"the result holds a {type(value).__name__}, which cannot be JSON")
+    return dump(mode="json")

@@ -1,0 +1,191 @@
+"""The sandbox of a worker that runs what a model wrote: bubblewrap, an own user, limits.
+
+As root two bubblewraps are nested. The outer one, which still may, mounts what the worker can
+see (an interpreter below root's home included). Then `setpriv` changes to an unprivileged user
+of the worker's own, since a process limit never holds for root. The inner one makes a last user
+namespace, in which no further one can be made. An ordinary user needs only one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import resource
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sgl_conveyor.core import ConfigurationError, Limits
+
+#: Where a sandboxed worker finds its channel.
+CHANNEL = "/run/conveyor/channel"
+#: Size of /tmp, and of the largest file (bytes).
+TMP_BYTES = 64 * 1024**2
+_SHM_BYTES = 16 * 1024**2
+_PROCESSES = 64
+_OPEN_FILES = 256
+_CHECK_LIMIT_S = 30.0
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+          "/etc/localtime", "/etc/fonts", "/etc/mime.types")  # fmt: skip
+
+
+def command(inside: list[str], *, channel: Path | None, module: str, environment: dict[str, str]) -> list[str]:
+    """The command that runs another one in a sandbox.
+
+    Args:
+        inside: the command; its program must be visible inside.
+        channel: the socket to bind at `CHANNEL`, or None.
+        module: the module that defines the tool; its package is visible inside.
+        environment: all the variables that the worker has, besides a minimum.
+
+    Raises:
+        ConfigurationError: bubblewrap or setpriv is not installed.
+    """
+    view = [*_namespaces(), *_mounts(module), *_environment(module, environment)]
+    if channel is not None:
+        view += [*_directories(Path(CHANNEL).parent), "--bind", str(channel), CHANNEL]
+    view += ["--remount-ro", "/"]
+    bwrap = _program("bwrap", "bubblewrap")
+    last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+    if os.getuid() != 0:
+        return [bwrap, *view, *last, "--uid", "65534", "--gid", "65534", "--", *inside]
+    user = str(_unused_user())
+    keep = [f for cap in ("SETUID", "SETGID", "SETPCAP") for f in ("--cap-add", f"CAP_{cap}")]
+    become = [
+        _program("setpriv", "util-linux"), "--reuid", user, "--regid", user, "--clear-groups",
+        "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pdeathsig", "KILL",
+    ]  # fmt: skip
+    return [
+        bwrap, *view, "--cap-drop", "ALL", *keep, "--", *become,
+        bwrap, "--die-with-parent", *last, "--dev-bind", "/", "/", "--", *inside,
+    ]  # fmt: skip
+
+
+def apply_limits(limits: Limits) -> None:
+    """Limit this process and all that it starts; it cannot raise the limits again.
+
+    Args:
+        limits: the tool's limits.
+    """
+    cpu = max(60, math.ceil(4 * limits.timeout_s))
+    for kind, value in (
+        (resource.RLIMIT_AS, limits.memory_bytes or resource.RLIM_INFINITY),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_NPROC, _PROCESSES),
+        (resource.RLIMIT_FSIZE, TMP_BYTES),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+
+
+def check() -> None:
+    """Make a sandbox and run this interpreter in it.
+
+    Raises:
+        ConfigurationError: it cannot be made here; the message says why and what to do.
+    """
+    inside = [sys.executable, "-c", "import sgl_conveyor.worker, zmq, msgspec"]
+    argv = command(inside, channel=None, module="sgl_conveyor", environment={})
+    try:
+        run = subprocess.run(argv, capture_output=True, text=True, timeout=_CHECK_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ConfigurationError(f"a sandbox did not start within {_CHECK_LIMIT_S:g} s") from None
+    if run.returncode != 0:
+        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
+        raise ConfigurationError(
+            f"a sandbox cannot be made here: {reason}. It needs user namespaces and an interpreter "
+            f"that others can read ({sys.executable}); --unsafe-no-sandbox goes without, at your risk"
+        )
+
+
+def _namespaces() -> list[str]:
+    return [
+        "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net", "--unshare-ipc",
+        "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox", "--clearenv",
+    ] if os.getuid() == 0 else [
+        "--die-with-parent", "--new-session", "--unshare-all", "--hostname", "sandbox", "--clearenv",
+    ]  # fmt: skip
+
+
+def _mounts(module: str) -> list[str]:
+    mounts: list[str] = []
+    for name in _SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            mounts += ["--symlink", os.readlink(path), name]
+        elif path.is_dir():
+            mounts += ["--ro-bind", name, name]
+    for name in _FILES:
+        if Path(name).exists():
+            mounts += [*_directories(Path(name).parent), "--ro-bind", name, name]
+    for path in _python_paths(module):
+        mounts += [*_directories(path.parent), "--ro-bind", str(path), str(path)]
+    return [
+        *mounts, "--proc", "/proc", "--dev", "/dev",
+        "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp",
+        "--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+    ]  # fmt: skip
+
+
+def _python_paths(module: str) -> list[Path]:
+    """What an interpreter needs to be seen: its installation, the environment, our packages."""
+    wanted = [Path(sys.base_prefix), Path(sys.prefix), Path(sys.executable).resolve().parent.parent]
+    wanted += [_location(name) for name in ("sgl_conveyor", "tool_workers", module.partition(".")[0])]
+    seen: list[Path] = []
+    for path in wanted:
+        if path != Path("/") and not any(path.is_relative_to(p) for p in [Path("/usr"), *seen]):
+            seen.append(path)
+    return seen
+
+
+def _location(module: str) -> Path:
+    """The folder of a package, or the file of a module."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(f"the sandbox cannot show the module {module!r}: it has no file")
+    origin = Path(spec.origin)
+    return origin.parent if spec.submodule_search_locations else origin
+
+
+def _environment(module: str, environment: dict[str, str]) -> list[str]:
+    roots = {str(_location(n).parent): None for n in ("sgl_conveyor", "tool_workers", module.partition(".")[0])}
+    variables = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join(roots),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
+    return [part for name, value in variables.items() for part in ("--setenv", name, value)]
+
+
+def _directories(path: Path) -> list[str]:
+    """Make the parents of a mount point so that the sandbox's user may pass through them."""
+    inside = [p for p in [path, *path.parents] if p != Path("/") and not p.is_relative_to("/usr")]
+    return [part for p in reversed(inside) for part in ("--perms", "0755", "--dir", str(p))]
+
+
+def _unused_user() -> int:
+    """A user id that nobody has, high up in what this user namespace can map."""
+    ranges = [[int(n) for n in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    first, _, count = max(ranges, key=lambda r: r[2])
+    if count > 2**20:
+        return first + 2**19 + secrets.randbelow(min(count, 2**31 - 1 - first) - 2**19)
+    return first + count // 2 + secrets.randbelow(max(1, count // 2 - 1))
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigurationError(
+            f"the sandbox needs {name}: install the Debian package {package} "
+            f"(apt-get install {package}), or pass --unsafe-no-sandbox at your risk"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What the workers run: the shipped tools, one file each."""
