@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import tempfile
@@ -42,7 +43,9 @@ class RunDirectory:
         path = Path(tempfile.mkdtemp(prefix="sgl-conveyor-"))
         if len(os.fsencode(path)) + len("/worker-") + 32 >= _MAX_PATH_BYTES:
             path.rmdir()
-            raise ConfigurationError(f"the path {path} is too long for a socket: set TMPDIR to a shorter one")
+            raise ConfigurationError(
+                f"the path {path} is too long for a socket: set TMPDIR to a shorter one"
+            )
         return cls(path)
 
     @property
@@ -109,6 +112,8 @@ def send_now(socket: zmq.asyncio.Socket, *frames: bytes) -> None:
     Raises:
         zmq.ZMQError: the peer is gone (`EHOSTUNREACH`), or does not read (`EAGAIN`).
     """
-    error = socket.send_multipart(frames, zmq.DONTWAIT).exception()
-    if error is not None:
+    # With DONTWAIT the future is done when it is returned.
+    sent = socket.send_multipart(frames, zmq.DONTWAIT)
+    assert isinstance(sent, asyncio.Future)
+    if (error := sent.exception()) is not None:
         raise error

@@ -57,7 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a region's text must look like: one of regex, ebnf and json_schema, or none, and stops."""
+    """What a region's text must look like: at most one of three grammars, and stop strings."""
 
     regex: str | None = None
     ebnf: str | None = None

@@ -75,7 +75,9 @@ def _convert(source: Path, target: Path) -> None:
         argv = [sys.executable, "-m", "sgl_conveyor.runtime.convert", str(source), str(part)]
         run = subprocess.run(argv, timeout=_CONVERT_LIMIT_S, check=False)
         if run.returncode != 0:
-            raise ConfigurationError(f"the embedded model could not be converted (exit code {run.returncode}): see above")
+            raise ConfigurationError(
+                f"the embedded model could not be converted (exit code {run.returncode}): see above"
+            )
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
@@ -62,14 +63,58 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--tools", nargs="+", default=[], metavar="TOOL", help="shipped names or module:attribute (default: all shipped tools)")
-    add("--tools-config", type=Path, metavar="FILE.toml", help="for each tool: workers, timeout, memory, environment")
-    add("--unsafe-no-sandbox", action="store_true", help="run what a model wrote without a sandbox, as this user")
-    add("--conveyor-log-level", default="info", choices=["debug", "info", "warning", "error"], help="of our own processes (default: info)")
-    add("--conveyor-drain", type=_seconds, default=5.0, metavar="SECONDS", help="that running requests get at SIGINT or SIGTERM (default: 5)")
-    add("--conveyor-keep-seconds", type=_seconds, default=600.0, metavar="SECONDS", help="that a result is kept (default: 600)")
-    add("--conveyor-keep-calls", type=_count, default=10_000, metavar="N", help="calls that are kept at most (default: 10000)")
-    add("--conveyor-keep-mib", type=_count, default=256, metavar="MIB", help="of results that are kept at most (default: 256)")
+    add(
+        "--tools",
+        nargs="+",
+        default=[],
+        metavar="TOOL",
+        help="shipped names or module:attribute (default: all shipped tools)",
+    )
+    add(
+        "--tools-config",
+        type=Path,
+        metavar="FILE.toml",
+        help="for each tool: workers, timeout, memory, environment",
+    )
+    add(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="run what a model wrote without a sandbox, as this user",
+    )
+    add(
+        "--conveyor-log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="of our own processes (default: info)",
+    )
+    add(
+        "--conveyor-drain",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="that running requests get at SIGINT or SIGTERM (default: 5)",
+    )
+    add(
+        "--conveyor-keep-seconds",
+        type=_seconds,
+        default=600.0,
+        metavar="SECONDS",
+        help="that a result is kept (default: 600)",
+    )
+    add(
+        "--conveyor-keep-calls",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="calls that are kept at most (default: 10000)",
+    )
+    add(
+        "--conveyor-keep-mib",
+        type=_count,
+        default=256,
+        metavar="MIB",
+        help="of results that are kept at most (default: 256)",
+    )
     return parser
 
 
@@ -173,16 +218,21 @@ class Launcher:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),
             )
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             process.stdin.write(msgspec.json.encode(self._config) + b"\n")
             process.stdin.close()
             while line := await process.stdout.readline():
-                if not self._heard(msgspec.json.decode(line, type=WorkersReady | ServerReady | NotReady)):
+                if not self._heard(
+                    msgspec.json.decode(line, type=WorkersReady | ServerReady | NotReady)
+                ):
                     return
             code = await process.wait()
             if asyncio.get_running_loop().time() - began > 60:
                 pause = 0.1
-            logger.error("the dispatcher ended with code %s; starting it again in %.1f s", code, pause)
+            logger.error(
+                "the dispatcher ended with code %s; starting it again in %.1f s", code, pause
+            )
             await asyncio.sleep(pause)
             pause = min(_MAX_RESTART_PAUSE_S, 2 * pause)
 
@@ -228,10 +278,8 @@ def _kill_descendants() -> None:
     """Kill and reap all that is left below this process; orphans come to us, the subreaper."""
     left = psutil.Process().children(recursive=True)
     for process in left:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(left, timeout=5)
 
 
@@ -264,7 +312,7 @@ def main(argv: list[str] | None = None) -> int:
         if any(tool.sandbox for tool in tools):
             if options.unsafe_no_sandbox:
                 logger.warning(
-                    "--unsafe-no-sandbox: what a model wrote runs as this user, with this user's files and network"
+                    "--unsafe-no-sandbox: what a model wrote runs as this user, with all its files"
                 )
             else:
                 check_sandbox()

@@ -429,9 +429,7 @@ class CallLife:
         self.outcome.error = error
         return self._end(at)
 
-    def _abort(
-        self, at: float | None, reason: str, *, tell_tool: bool = True
-    ) -> list[Instruction]:
+    def _abort(self, at: float | None, reason: str, *, tell_tool: bool = True) -> list[Instruction]:
         self.state = State.ABORTED
         self.outcome.aborted = reason
         instructions: list[Instruction] = []

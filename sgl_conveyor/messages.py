@@ -19,7 +19,7 @@ VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 
 
-class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     pass
 
 
@@ -261,7 +261,7 @@ ToWorker = OpenCall | FeedText | EndRegion | AbortCall | CancelCall
 
 
 class WorkerHello(_Message, tag="worker_hello"):
-    """The worker has loaded its tool and waits for calls; `token` is the one it was started with."""
+    """Hooks that have run (monotonic seconds), and how many `FeedText` lie behind."""
 
     token: str
     pid: int
@@ -276,7 +276,7 @@ class Opened(_Message, tag="opened"):
 
 
 class Progress(_Message, tag="progress"):
-    """Hooks that have run (absolute monotonic seconds), and how many `FeedText` are behind them."""
+    """Hooks that have run (monotonic seconds), and how many `FeedText` are behind them."""
 
     call: str
     units: list[UnitTiming]
@@ -320,9 +320,7 @@ class Released(_Message, tag="released"):
     call: str
 
 
-FromWorker = (
-    WorkerHello | Opened | Progress | Emitted | Finished | Failed | Aborting | Released
-)
+FromWorker = WorkerHello | Opened | Progress | Emitted | Finished | Failed | Aborting | Released
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -358,7 +356,9 @@ class Decoder(Generic[_M]):
         try:
             return self._decoder.decode(memoryview(frame)[1:])
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise ProtocolError(f"a frame of {len(frame)} bytes is no valid message: {error}") from None
+            raise ProtocolError(
+                f"a frame of {len(frame)} bytes is no valid message: {error}"
+            ) from None
 
 
 def from_tap() -> Decoder[FromTap]:

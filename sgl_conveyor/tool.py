@@ -122,7 +122,9 @@ def describe(tool: type[Tool]) -> ToolSpec:
         raise ConfigurationError(f"{where} has a name that is no identifier: rename it")
     for attribute in ("timeout_s", "workers", "queue"):
         if not getattr(tool, attribute) > 0:
-            raise ConfigurationError(f"{where} has {attribute} = {getattr(tool, attribute)}: give more than 0")
+            raise ConfigurationError(
+                f"{where} has {attribute} = {getattr(tool, attribute)}: give more than 0"
+            )
     schema = _schema(tool, where)
     given = [n for n in ("regex", "ebnf") if getattr(tool, n) is not None]
     if len(given) > 1:
@@ -178,4 +180,6 @@ def _schema(tool: type[Tool], where: str) -> str | None:
     try:
         return json.dumps(tool.Args.model_json_schema())
     except AttributeError:
-        raise ConfigurationError(f"{where} has Args that is no pydantic model: derive it from BaseModel") from None
+        raise ConfigurationError(
+            f"{where} has Args that is no pydantic model: derive it from BaseModel"
+        ) from None

@@ -48,7 +48,9 @@ def load_overrides(path: Path) -> dict[str, ToolOverrides]:
         for field in ("workers", "timeout", "memory"):
             value = getattr(table, field)
             if value is not None and value <= 0:
-                raise ConfigurationError(f"--tools-config {path}: {name}.{field} must be more than 0")
+                raise ConfigurationError(
+                    f"--tools-config {path}: {name}.{field} must be more than 0"
+                )
     return tables
 
 
@@ -64,7 +66,7 @@ def apply_overrides(
     for name in overrides:
         if name not in names:
             raise ConfigurationError(
-                f"--tools-config {path}: there is no tool {name!r}; this server has {', '.join(names)}"
+                f"--tools-config {path}: no tool {name!r}; this server has {', '.join(names)}"
             )
     return [_override(tool, overrides.get(tool.name, ToolOverrides())) for tool in tools]
 
@@ -95,7 +97,13 @@ def describe_tools(sources: list[str]) -> list[ToolSpec]:
     """
     from sgl_conveyor.worker.loading import shipped_names
 
-    argv = [sys.executable, "-m", "sgl_conveyor.worker", "--describe", *(sources or shipped_names())]
+    argv = [
+        sys.executable,
+        "-m",
+        "sgl_conveyor.worker",
+        "--describe",
+        *(sources or shipped_names()),
+    ]
     run = _run(argv, _DESCRIBE_LIMIT_S)
     tools = msgspec.json.decode(run, type=list[ToolSpec])
     names = [tool.name for tool in tools]

@@ -99,7 +99,7 @@ def _message(error: BaseException) -> str:
         return f"its message cannot be shown: {type(failure).__name__}"
 
 
-class _LastValue(DisplayHook):
+class _LastValue(DisplayHook):  # type: ignore[misc]
     """Keeps the value of an expression without printing it."""
 
     def __call__(self, result: Any = None) -> None:
@@ -108,7 +108,7 @@ class _LastValue(DisplayHook):
             self.exec_result.result = result
 
 
-class _Compiler(CachingCompiler):
+class _Compiler(CachingCompiler):  # type: ignore[misc]
     """Numbers the statements in the order in which they run."""
 
     _count = 0
@@ -118,7 +118,7 @@ class _Compiler(CachingCompiler):
         return f"{_STATEMENT}{self._count}>"
 
 
-class _Shell(InteractiveShell):
+class _Shell(InteractiveShell):  # type: ignore[misc]
     """IPython's shell; what a statement raises is shown by the tool, not printed here."""
 
     displayhook_class = _LastValue
@@ -170,7 +170,7 @@ class _CapturedStreams:
 
     def __init__(self, write: Any) -> None:
         self._write = write
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         # Subprocesses and C code write to descriptors 1 and 2, so these become our file for good.
         for descriptor in (1, 2):
             os.dup2(self._file.fileno(), descriptor)

@@ -61,7 +61,9 @@ async def _report_ready(dispatcher: Dispatcher) -> None:
         return
     except TimeoutError:
         late = [n for n, p in dispatcher.pools.items() if not p.first_hello.done()]
-        _report(NotReady(f"no hello from a worker of {', '.join(late)} within {_WORKERS_LIMIT_S:g} s"))
+        _report(
+            NotReady(f"no hello from a worker of {', '.join(late)} within {_WORKERS_LIMIT_S:g} s")
+        )
         return
     _report(WorkersReady())
     # A dispatcher that was started again hears the tap at the next tapped request.
@@ -70,7 +72,9 @@ async def _report_ready(dispatcher: Dispatcher) -> None:
         async with asyncio.timeout(_TAP_LIMIT_S):
             await dispatcher.tap_hello.wait()
     except TimeoutError:
-        _report(NotReady("no hello from the tap: the hook on SchedulerOutputStreamer is not in place"))
+        _report(
+            NotReady("no hello from the tap: the hook on SchedulerOutputStreamer is not in place")
+        )
         return
     _report(ServerReady())
 

@@ -25,7 +25,9 @@ class Call:
         start: t = 0, in monotonic seconds.
     """
 
-    def __init__(self, id: str, spec: ToolSpec, *, region: str, partial: bool, start: float) -> None:
+    def __init__(
+        self, id: str, spec: ToolSpec, *, region: str, partial: bool, start: float
+    ) -> None:
         self.id = id
         self.spec = spec
         self.region = region

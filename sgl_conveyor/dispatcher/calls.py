@@ -37,7 +37,9 @@ class CallIds:
     def given_out(self, call: str) -> bool:
         """Whether this server made the id."""
         random, signature = call[: 2 * _RANDOM_BYTES], call[2 * _RANDOM_BYTES :]
-        return hmac.compare_digest(signature.encode(errors="replace"), self._signature(random).encode())
+        return hmac.compare_digest(
+            signature.encode(errors="replace"), self._signature(random).encode()
+        )
 
     def _signature(self, random: str) -> str:
         digest = hmac.new(self._secret, random.encode(errors="replace"), hashlib.sha256)
@@ -104,7 +106,9 @@ class CallTable(Generic[_K]):
         if found is not None:
             return found
         if self._ids.given_out(call):
-            raise CallRefused(410, "the call is no longer kept: its result expired, or its dispatcher ended")
+            raise CallRefused(
+                410, "the call is no longer kept: its result expired, or its dispatcher ended"
+            )
         raise CallRefused(404, "there is no such call")
 
     def remove(self, call: str) -> None:

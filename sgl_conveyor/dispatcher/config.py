@@ -43,7 +43,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
-class Report(msgspec.Struct, frozen=True, tag=True):
+class Report(msgspec.Struct, tag=True):
     """A line of JSON on the dispatcher's standard output."""
 
 

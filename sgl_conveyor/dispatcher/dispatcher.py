@@ -4,6 +4,7 @@ and what the calls' lives instruct becomes messages."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from pathlib import Path
@@ -140,11 +141,12 @@ class Dispatcher:
                     self._attach(message)
                     self._answer(peer, m.Attached(message.seq))
                 case m.ReadCall():
-                    call, seq = self._calls.find(message.call), message.seq
-                    call.wait(min(message.wait, MAX_WAIT_S), lambda: self._answer(peer, call.view(seq)))
+                    self._read(peer, message)
                 case m.DeleteCall():
                     call = self._calls.find(message.call)
-                    self._handle(call, life.ClientAborted(time.monotonic(), "the client deleted the call"))
+                    self._handle(
+                        call, life.ClientAborted(time.monotonic(), "the client deleted the call")
+                    )
                     self._answer(peer, call.view(message.seq))
         except CallRefused as refused:
             self._answer(peer, m.Refused(message.seq, refused.status, refused.message))
@@ -177,6 +179,11 @@ class Dispatcher:
             raise CallRefused(400, f"the call has ended: {call.life.outcome}")
         call.attach(message)
         self._handle(call, life.RequestAttached(time.monotonic(), message.rid))
+
+    def _read(self, peer: bytes, message: m.ReadCall) -> None:
+        call = self._calls.find(message.call)
+        wait = min(message.wait, MAX_WAIT_S)
+        call.wait(wait, lambda: self._answer(peer, call.view(message.seq)))
 
     def _answer(self, peer: bytes, message: m.ToHttp) -> None:
         try:
@@ -223,7 +230,10 @@ class Dispatcher:
             # Only a worker that lies, or an error of ours, can bring a call here.
             logger.error("call %s: %s", call.id, error)
             failed = life.ToolFailed(time.monotonic(), ToolError("TransitionError", str(error)))
-            instructions = [*call.life.handle(failed), life.KillTool("it is in an impossible state")]
+            instructions = [
+                *call.life.handle(failed),
+                life.KillTool("it is in an impossible state"),
+            ]
         self._follow(call, instructions)
 
     def _follow(self, call: Call, instructions: list[life.Instruction]) -> None:
@@ -242,11 +252,10 @@ class Dispatcher:
                     if self._http is not None:
                         self._answer(self._http, m.StopRequest(instruction.rid))
                 case life.SetDeadline():
-                    name = instruction.name
-                    passed = life.DeadlinePassed(name)
-                    call.set_deadline(
-                        name, instruction.seconds, lambda passed=passed: self._handle(call, passed)
+                    passed = functools.partial(
+                        self._handle, call, life.DeadlinePassed(instruction.name)
                     )
+                    call.set_deadline(instruction.name, instruction.seconds, passed)
                 case life.ClearDeadline():
                     call.clear_deadline(instruction.name)
                 case life.Settle():

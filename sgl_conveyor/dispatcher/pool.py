@@ -100,7 +100,8 @@ class WorkerPool:
         """
         if len(self._queue) >= self.spec.limits.queue:
             raise CallRefused(
-                503, f"the queue of the tool {self.spec.name!r} is full ({len(self._queue)} calls): try later"
+                503,
+                f"the queue of the tool {self.spec.name!r} is full: try later",
             )
         seat = self._seats[call] = _Seat(call)
         self._queue.append(seat)
@@ -115,7 +116,9 @@ class WorkerPool:
             seat.waiting_bytes += len(text.encode(errors="replace"))
             if seat.waiting_bytes > MAX_WAITING_BYTES:
                 self._leave(seat)
-                message = f"the call waited for a worker until its text passed {MAX_WAITING_BYTES} bytes"
+                message = (
+                    f"the call waited for a worker until its text passed {MAX_WAITING_BYTES} bytes"
+                )
                 self._events.lost(call, ToolError("QueueOverflow", message))
                 return
         self._tell(seat, m.FeedText(call, text, at))
@@ -227,7 +230,9 @@ class WorkerPool:
         for call in self._workers.pop(worker):
             seat = self._seats.pop(call)
             if seat.release_by is None:
-                logger.warning("%s worker %s died with call %s: %s", self.spec.name, worker.pid, call, how)
+                logger.warning(
+                    "%s worker %s died with call %s: %s", self.spec.name, worker.pid, call, how
+                )
             self._events.lost(call, ToolError("WorkerLost", f"the tool's worker died ({how})"))
         self._assign()
 
@@ -267,7 +272,9 @@ class WorkerPool:
         try:
             seat.worker.send(message)
         except zmq.ZMQError as error:
-            logger.warning("%s worker %s cannot be told: %s", self.spec.name, seat.worker.pid, error)
+            logger.warning(
+                "%s worker %s cannot be told: %s", self.spec.name, seat.worker.pid, error
+            )
             seat.worker.kill()
 
     def _received(self, worker: Worker, message: m.FromWorker) -> None:
@@ -276,7 +283,9 @@ class WorkerPool:
             return
         seat = self._seats.get(message.call)
         if seat is None or seat.worker is not worker:
-            logger.warning("dropped a message of %s worker %s: not its call", self.spec.name, worker.pid)
+            logger.warning(
+                "dropped a message of %s worker %s: not its call", self.spec.name, worker.pid
+            )
             return
         seat.answered_at = time.monotonic()
         match message:
@@ -294,7 +303,9 @@ class WorkerPool:
 
     def _hello(self, worker: Worker, message: m.WorkerHello) -> None:
         if message.token != worker.token:
-            logger.warning("dropped a hello of %s worker %s: wrong token", self.spec.name, worker.pid)
+            logger.warning(
+                "dropped a hello of %s worker %s: wrong token", self.spec.name, worker.pid
+            )
             return
         worker.ready = True
         self._failures = 0
@@ -336,7 +347,12 @@ class WorkerPool:
                     limit = self.spec.limits.timeout_s
                     self._kill_late(seat, f"a hook took longer than {limit:g} s")
                 elif self._too_large(seat.worker):
-                    self._kill(seat, ToolError("MemoryLimit", "the tool's processes hold too much memory together"))
+                    self._kill(
+                        seat,
+                        ToolError(
+                            "MemoryLimit", "the tool's processes hold too much memory together"
+                        ),
+                    )
 
     def _too_large(self, worker: Worker) -> bool:
         limit = self.spec.limits.memory_bytes

@@ -172,7 +172,9 @@ class WorkerFactory:
             else:
                 self._bring(entry[0], frames[1], entry[1])
 
-    async def run(self, spec: ToolSpec, started: Callable[[Worker], None], received: Received) -> str:
+    async def run(
+        self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
+    ) -> str:
         """Start a worker, bring its messages, and return when its process is gone.
 
         Args:

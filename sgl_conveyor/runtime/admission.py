@@ -1,4 +1,4 @@
-"""Requests with a region: attached to their call before SGLang sees them, reported when they end."""
+"""Requests with a region: attached to their call before SGLang sees them, reported at their end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 
 GENERATE_REQUEST = "sglang.srt.managers.tokenizer_manager.TokenizerManager.generate_request"
 SERVE_GENERATE = "sglang.srt.entrypoints.http_server.serve_generate_request"
-DISPATCHER_GONE = "the dispatcher is not running: requests with a tool region are served again when it is back"
+DISPATCHER_GONE = (
+    "the dispatcher is not running: requests with a tool region are served again when it is back"
+)
 
 _ATTACHED = "_conveyor_attached"
 _RID = re.compile(r"[0-9a-f]{32}")
@@ -56,7 +58,11 @@ class Admission:
         return await original(obj, request)
 
     def generate_request(
-        self, original: Callable[..., AsyncIterator[Any]], manager: Any, obj: Any, request: Any = None
+        self,
+        original: Callable[..., AsyncIterator[Any]],
+        manager: Any,
+        obj: Any,
+        request: Any = None,
     ) -> AsyncIterator[Any]:
         """Every route's way to the scheduler; requests without a region pass untouched."""
         if call_of(obj) is None:
@@ -147,7 +153,11 @@ def refusal_of(obj: Any) -> str | None:
     """Why a request with a region cannot be served, in one sentence; None if it can."""
     params = obj.sampling_params
     ids = getattr(obj, "input_ids", None)
-    if not isinstance(params, dict) or isinstance(obj.text, list) or (ids and isinstance(ids[0], list)):
+    if (
+        not isinstance(params, dict)
+        or isinstance(obj.text, list)
+        or (ids and isinstance(ids[0], list))
+    ):
         return "a request with a tool region takes one prompt: send a request for each"
     if (params.get("n") or 1) > 1:
         return "a request with a tool region cannot have n > 1: a region is one text"
@@ -158,5 +168,5 @@ def refusal_of(obj: Any) -> str | None:
     if params.get("stop_regex"):
         return "a request with a tool region cannot have stop_regex: use stop"
     if obj.rid is not None and (not isinstance(obj.rid, str) or not _RID.fullmatch(obj.rid)):
-        return "a request with a tool region needs an rid of 32 hex digits, or none: SGLang aborts by prefix"
+        return "the rid of a request with a tool region is 32 hex digits: SGLang aborts by prefix"
     return None

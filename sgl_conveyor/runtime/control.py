@@ -82,7 +82,7 @@ class ControlLine:
         try:
             self.tell(question(seq))
             async with asyncio.timeout(limit_s):
-                message = await answer
+                message: m.ToHttp = await answer
         except TimeoutError:
             raise DispatcherGone(f"no answer within {limit_s:g} s") from None
         finally:
@@ -123,7 +123,9 @@ class ControlLine:
                 self._connected.set()
             elif event["event"] == zmq.EVENT_DISCONNECTED:
                 self._connected.clear()
-                logger.warning("the dispatcher is gone: requests with a tool region get 503 until it is back")
+                logger.warning(
+                    "the dispatcher is gone: requests with a tool region get 503 until it is back"
+                )
                 for answer in self._pending.values():
                     if not answer.done():
                         answer.set_exception(DispatcherGone("the dispatcher ended"))

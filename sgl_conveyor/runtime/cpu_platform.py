@@ -9,7 +9,7 @@ from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import SRTPlatform
 
 
-class ConveyorCpuPlatform(CpuDeviceMixin, SRTPlatform):
+class ConveyorCpuPlatform(CpuDeviceMixin, SRTPlatform):  # type: ignore[misc]
     """The real scheduler, RadixAttention and xgrammar over torch's own attention and sampling."""
 
     _enum = PlatformEnum.OOT

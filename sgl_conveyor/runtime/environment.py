@@ -15,6 +15,6 @@ CPU_PLATFORM = "sgl_conveyor_cpu"
 
 
 def run_directory() -> RunDirectory | None:
-    """The run directory of our launcher, or None: this SGLang is none of ours, and stays as it is."""
+    """The run directory of our launcher, or None in an SGLang that is none of ours."""
     path = os.environ.get(RUN_DIRECTORY)
     return RunDirectory(Path(path)) if path else None

@@ -74,7 +74,9 @@ def _serve(argv: list[str]) -> None:
 
     directory = run_directory()
     if directory is None:
-        raise ConfigurationError("this module is started by sgl_conveyor.launch_server, not by hand")
+        raise ConfigurationError(
+            "this module is started by sgl_conveyor.launch_server, not by hand"
+        )
     http = _HttpSide()
     Admission(http.control).register()
 

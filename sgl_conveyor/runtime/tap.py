@@ -79,7 +79,7 @@ _UNKNOWN = _Tapped("")
 
 
 def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
-    """What one request committed since the tap last looked; None if it is not tapped, or nothing."""
+    """What one request committed since the last look; None if nothing, or it is not tapped."""
     if tapped is _UNKNOWN:
         found = _call_of(req)
         tapped_or_none = _Tapped(found) if found is not None else None
@@ -136,7 +136,7 @@ def register_tap(directory: RunDirectory) -> None:
         # Of all ranks only one streams: tensor, pipeline and context parallel peers do not.
         if getattr(sender, "socket", sender) is None or taps:
             return
-        socket = configure(zmq.Context.instance().socket(zmq.PUSH))
+        socket: zmq.Socket[bytes] = configure(zmq.Context.instance().socket(zmq.PUSH))
         socket.connect(directory.tap)
         taps.append(Tap(socket))
         taps[0].hello()

@@ -19,7 +19,9 @@ def main(argv: list[str]) -> int:
     """Run one of the three tasks of this module; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sgl_conveyor.worker")
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--describe", nargs="+", metavar="TOOL", help="print the tools' descriptions as JSON")
+    task.add_argument(
+        "--describe", nargs="+", metavar="TOOL", help="print the tools' descriptions as JSON"
+    )
     task.add_argument("--check-sandbox", action="store_true", help="make a sandbox, or say why not")
     task.add_argument("--serve", metavar="JSON", help="serve one tool (started by the dispatcher)")
     args = parser.parse_args(argv)
@@ -49,7 +51,9 @@ def _describe(sources: list[str]) -> int:
             raise
         except Exception:
             traceback.print_exc()
-            raise ConfigurationError(f"the tool {source!r} could not be imported: see above") from None
+            raise ConfigurationError(
+                f"the tool {source!r} could not be imported: see above"
+            ) from None
     sys.stdout.buffer.write(msgspec.json.encode(specs))
     return 0
 
@@ -70,7 +74,7 @@ def _serve(config: WorkerConfig) -> int:
         apply_limits(config.spec.limits)
     elif config.spec.limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (config.spec.limits.memory_bytes,) * 2)
-    channel = configure(zmq.Context.instance().socket(zmq.DEALER))
+    channel: zmq.Socket[bytes] = configure(zmq.Context.instance().socket(zmq.DEALER))
     channel.setsockopt(zmq.IDENTITY, config.token.encode())
     channel.connect(config.channel)
     channel.send(m.encode(m.WorkerHello(config.token, os.getpid())))
@@ -86,7 +90,13 @@ def _enter_sandbox(config: WorkerConfig) -> None:
 
     within = msgspec.structs.replace(config, channel=f"ipc://{CHANNEL}", inside=True)
     argv = command(
-        [sys.executable, "-m", "sgl_conveyor.worker", "--serve", msgspec.json.encode(within).decode()],
+        [
+            sys.executable,
+            "-m",
+            "sgl_conveyor.worker",
+            "--serve",
+            msgspec.json.encode(within).decode(),
+        ],
         channel=path_of(config.channel),
         module=config.spec.source.partition(":")[0],
         environment=config.spec.environment,

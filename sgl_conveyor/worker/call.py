@@ -200,7 +200,9 @@ def encode_value(value: Any) -> bytes:
     """
     data = msgspec.json.encode(value, enc_hook=_dump)
     if len(data) > MAX_RESULT_BYTES:
-        raise ValueError(f"the result has {len(data)} bytes as JSON: the limit is {MAX_RESULT_BYTES}")
+        raise ValueError(
+            f"the result has {len(data)} bytes as JSON: the limit is {MAX_RESULT_BYTES}"
+        )
     return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import TypeGuard
 
 from sgl_conveyor.core import ConfigurationError
 from sgl_conveyor.tool import Tool, describe
@@ -49,7 +50,6 @@ def load_tool(source: str) -> type[Tool]:
         raise ConfigurationError(
             f"unknown tool {source!r}: {module_name} has no Tool called {attribute!r}"
         )
-    assert isinstance(found, type)
     return found
 
 
@@ -61,7 +61,7 @@ def _shipped(name: str) -> type[Tool]:
     raise ConfigurationError(f"tool_workers/{name}.py defines no tool called {name!r}")
 
 
-def _is_tool(value: object) -> bool:
+def _is_tool(value: object) -> TypeGuard[type[Tool]]:
     return isinstance(value, type) and issubclass(value, Tool) and value is not Tool
 
 

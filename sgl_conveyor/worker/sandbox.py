@@ -34,7 +34,9 @@ _FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alte
           "/etc/localtime", "/etc/fonts", "/etc/mime.types")  # fmt: skip
 
 
-def command(inside: list[str], *, channel: Path | None, module: str, environment: dict[str, str]) -> list[str]:
+def command(
+    inside: list[str], *, channel: Path | None, module: str, environment: dict[str, str]
+) -> list[str]:
     """The command that runs another one in a sandbox.
 
     Args:
@@ -93,24 +95,24 @@ def check() -> None:
     inside = [sys.executable, "-c", "import sgl_conveyor.worker, zmq, msgspec"]
     argv = command(inside, channel=None, module="sgl_conveyor", environment={})
     try:
-        run = subprocess.run(argv, capture_output=True, text=True, timeout=_CHECK_LIMIT_S, check=False)
+        run = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_CHECK_LIMIT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ConfigurationError(f"a sandbox did not start within {_CHECK_LIMIT_S:g} s") from None
     if run.returncode != 0:
         reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
         raise ConfigurationError(
             f"a sandbox cannot be made here: {reason}. It needs user namespaces and an interpreter "
-            f"that others can read ({sys.executable}); --unsafe-no-sandbox goes without, at your risk"
+            f"that others can read ({sys.executable}); --unsafe-no-sandbox goes without"
         )
 
 
 def _namespaces() -> list[str]:
-    return [
-        "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net", "--unshare-ipc",
-        "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox", "--clearenv",
-    ] if os.getuid() == 0 else [
-        "--die-with-parent", "--new-session", "--unshare-all", "--hostname", "sandbox", "--clearenv",
-    ]  # fmt: skip
+    # As root the user namespace comes last, when the user has been changed.
+    unshare = ["pid", "net", "ipc", "uts", "cgroup-try"] if os.getuid() == 0 else ["all"]
+    flags = [f"--unshare-{name}" for name in unshare]
+    return ["--die-with-parent", "--new-session", *flags, "--hostname", "sandbox", "--clearenv"]
 
 
 def _mounts(module: str) -> list[str]:
@@ -136,7 +138,9 @@ def _mounts(module: str) -> list[str]:
 def _python_paths(module: str) -> list[Path]:
     """What an interpreter needs to be seen: its installation, the environment, our packages."""
     wanted = [Path(sys.base_prefix), Path(sys.prefix), Path(sys.executable).resolve().parent.parent]
-    wanted += [_location(name) for name in ("sgl_conveyor", "tool_workers", module.partition(".")[0])]
+    wanted += [
+        _location(name) for name in ("sgl_conveyor", "tool_workers", module.partition(".")[0])
+    ]
     seen: list[Path] = []
     for path in wanted:
         if path != Path("/") and not any(path.is_relative_to(p) for p in [Path("/usr"), *seen]):
@@ -154,7 +158,10 @@ def _location(module: str) -> Path:
 
 
 def _environment(module: str, environment: dict[str, str]) -> list[str]:
-    roots = {str(_location(n).parent): None for n in ("sgl_conveyor", "tool_workers", module.partition(".")[0])}
+    roots = {
+        str(_location(n).parent): None
+        for n in ("sgl_conveyor", "tool_workers", module.partition(".")[0])
+    }
     variables = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp",
@@ -174,7 +181,10 @@ def _directories(path: Path) -> list[str]:
 
 def _unused_user() -> int:
     """A user id that nobody has, high up in what this user namespace can map."""
-    ranges = [[int(n) for n in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    ranges = [
+        [int(n) for n in line.split()]
+        for line in Path("/proc/self/uid_map").read_text().splitlines()
+    ]
     first, _, count = max(ranges, key=lambda r: r[2])
     if count > 2**20:
         return first + 2**19 + secrets.randbelow(min(count, 2**31 - 1 - first) - 2**19)
