@@ -165,7 +165,7 @@ class Attached(_Message, tag="attached"):
 
 
 class CallView(_Message, tag="view"):
-    """The answer to `ReadCall` and `DeleteCall`; `outcome` is None while the call goes on."""
+    """The answer to `ReadCall` and `DeleteCall`; until the call has ended its outcome grows."""
 
     seq: int
     call: str
@@ -173,7 +173,8 @@ class CallView(_Message, tag="view"):
     region: str
     state: str
     text: str
-    outcome: Outcome | None
+    ended: bool
+    outcome: Outcome
 
 
 class Refused(_Message, tag="refused"):
@@ -261,7 +262,7 @@ ToWorker = OpenCall | FeedText | EndRegion | AbortCall | CancelCall
 
 
 class WorkerHello(_Message, tag="worker_hello"):
-    """Hooks that have run (monotonic seconds), and how many `FeedText` lie behind."""
+    """The worker waits for calls; `token` is the one that it was started with."""
 
     token: str
     pid: int

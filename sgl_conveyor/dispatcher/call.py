@@ -114,5 +114,6 @@ class Call:
             region=self.region,
             state=str(self.life.state),
             text=self.life.text,
-            outcome=self.life.outcome if self.ended_at is not None else None,
+            ended=self.ended_at is not None,
+            outcome=self.life.outcome,
         )

@@ -175,11 +175,11 @@ def _decode(
     try:
         if not executor.stream:
             text, meta_info = endpoint.decode_region(executor, opened, parameters)
-            _append(executor, region.name, text, meta_info)
+            _append(executor, region.name, text, {**meta_info, "call": opened.call})
             return
         executor.stream_var_event[region.name].set()
         for piece, meta_info in endpoint.stream_region(executor, opened, parameters):
-            _append(executor, region.name, piece, meta_info)
+            _append(executor, region.name, piece, {**meta_info, "call": opened.call})
             executor.stream_var_event[region.name].set()
             executor.stream_text_event.set()
     except (CallRefused, httpx.HTTPError):

@@ -51,10 +51,10 @@ class Admission:
             try:
                 await self._attach(obj)
             except HTTPException as refused:
-                from fastapi.responses import ORJSONResponse
+                from fastapi.responses import JSONResponse
 
                 body = {"error": {"message": refused.detail}}
-                return ORJSONResponse(body, status_code=refused.status_code)
+                return JSONResponse(body, status_code=refused.status_code)
         return await original(obj, request)
 
     def generate_request(

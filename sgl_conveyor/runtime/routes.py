@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query
-from fastapi.responses import ORJSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from sgl_conveyor import messages as m
@@ -49,7 +49,7 @@ def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> AP
     router = APIRouter(prefix="/conveyor")
 
     @router.post("/calls")
-    async def create_call(body: NewCall) -> ORJSONResponse:
+    async def create_call(body: NewCall) -> JSONResponse:
         sent_at = time.monotonic() if body.sent_at is None else body.sent_at
         try:
             created = await control().ask(
@@ -62,23 +62,23 @@ def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> AP
         assert isinstance(created, m.Created)
         grammar = msgspec.to_builtins(created.grammar)
         content = {"call": created.call, "timeout_s": created.timeout_s, **grammar}
-        return ORJSONResponse(content, status_code=201)
+        return JSONResponse(content, status_code=201)
 
     @router.get("/calls/{call}")
     async def read_call(
         call: str, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0
-    ) -> ORJSONResponse:
+    ) -> JSONResponse:
         return await _view(lambda seq: m.ReadCall(seq, call, wait), wait + ANSWER_LIMIT_S)
 
     @router.delete("/calls/{call}")
-    async def delete_call(call: str) -> ORJSONResponse:
+    async def delete_call(call: str) -> JSONResponse:
         return await _view(lambda seq: m.DeleteCall(seq, call), ANSWER_LIMIT_S)
 
     @router.get("/tools")
-    async def list_tools() -> ORJSONResponse:
-        return ORJSONResponse({"tools": [openai_function(tool) for tool in tools]})
+    async def list_tools() -> JSONResponse:
+        return JSONResponse({"tools": [openai_function(tool) for tool in tools]})
 
-    async def _view(question: Callable[[int], m.FromHttp], limit_s: float) -> ORJSONResponse:
+    async def _view(question: Callable[[int], m.FromHttp], limit_s: float) -> JSONResponse:
         try:
             view = await control().ask(question, limit_s)
         except DispatcherGone:
@@ -86,27 +86,25 @@ def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> AP
         except CallRefused as refused:
             return _error(refused.status, refused.message)
         assert isinstance(view, m.CallView)
-        return ORJSONResponse(view_as_json(view))
+        return JSONResponse(view_as_json(view))
 
     return router
 
 
 def view_as_json(view: m.CallView) -> dict[str, Any]:
     """A call as `GET /conveyor/calls/{call}` shows it."""
-    content: dict[str, Any] = {
+    outcome = msgspec.to_builtins(view.outcome)
+    timings = outcome.pop("timings")
+    return {
         "call": view.call,
         "tool": view.tool,
         "region": view.region,
         "state": view.state,
         "text": view.text,
-        "result": None,
-        "timings": None,
+        "emitted": outcome["emitted"],
+        "result": outcome if view.ended else None,
+        "timings": timings,
     }
-    if view.outcome is not None:
-        outcome = msgspec.to_builtins(view.outcome)
-        content["timings"] = outcome.pop("timings")
-        content["result"] = outcome
-    return content
 
 
 def openai_function(tool: ToolSpec) -> dict[str, Any]:
@@ -122,5 +120,5 @@ def openai_function(tool: ToolSpec) -> dict[str, Any]:
     }
 
 
-def _error(status: int, message: str) -> ORJSONResponse:
-    return ORJSONResponse({"error": {"message": message}}, status_code=status)
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"message": message}}, status_code=status)

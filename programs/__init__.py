@@ -1,0 +1,1 @@
+"""Programs with tool regions, one for each workload; each runs by itself."""

