@@ -26,6 +26,7 @@ _SANDBOX_ABORT_S = 1.0
 #: Seconds between two looks at the limits of running calls.
 _WATCH_INTERVAL_S = 0.2
 _MAX_BACKOFF_S = 10.0
+_CLOSE_LIMIT_S = 5.0
 
 
 class CallEvents(Protocol):
@@ -178,10 +179,10 @@ class WorkerPool:
         self._closed = True
         for worker in self._workers:
             worker.kill()
-        tasks = [t for t in self._tasks if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_CLOSE_LIMIT_S)
+            for task in late:
+                task.cancel()
 
     def _refill(self) -> None:
         """Start what is missing; a worker that serves one call is replaced when that is over.
@@ -335,7 +336,7 @@ class WorkerPool:
 
     async def _watch(self) -> None:
         """Kill workers whose calls take longer, or hold more memory, than they may."""
-        while True:
+        while not self._closed:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             now = time.monotonic()
             for seat in list(self._seats.values()):

@@ -1,0 +1,189 @@
+"""The real dispatcher with real workers, and this process at the other ends of its sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import zmq
+
+from sgl_conveyor import embedded_model
+from sgl_conveyor import messages as m
+from sgl_conveyor.channel import RunDirectory, configure
+from sgl_conveyor.core import ToolSpec
+from sgl_conveyor.dispatcher.config import DispatcherConfig, Retention
+from sgl_conveyor.tools_config import describe_tools, worker_environment
+
+#: Nothing here waits longer than this (seconds).
+LIMIT_S = 30.0
+
+
+class Harness:
+    """A running dispatcher, and what SGLang's processes would tell it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], directory: RunDirectory) -> None:
+        self.process = process
+        self.directory = directory
+        context = zmq.Context.instance()
+        self.tap = configure(context.socket(zmq.PUSH))
+        self.control = configure(context.socket(zmq.DEALER))
+        self.control.setsockopt(zmq.RCVTIMEO, int(1000 * LIMIT_S))
+        self.tap.connect(directory.tap)
+        self.control.connect(directory.control)
+        self._decoder = m.to_http()
+        self._seq = 0
+        self.stopped: list[str] = []
+        self._offsets: dict[str, int] = {}
+        tokenizer = embedded_model.ensure() / "tokenizer.json"
+        self.tap.send(m.encode(m.TapHello(os.getpid())))
+        self.control.send(m.encode(m.HttpHello(os.getpid(), str(tokenizer))))
+
+        from tokenizers import Tokenizer
+
+        self.tokenizer = Tokenizer.from_file(str(tokenizer))
+
+    def ask(self, make: type, *arguments: object) -> m.ToHttp:
+        """Ask as the HTTP process does, and return the answer."""
+        self._seq += 1
+        self.control.send(m.encode(make(self._seq, *arguments)))
+        while True:
+            answer = self._decoder.decode(self.control.recv())
+            if isinstance(answer, m.StopRequest):
+                self.stopped.append(answer.rid)
+            elif answer.seq == self._seq:
+                return answer
+
+    def create(self, tool: str, region: str = "r", *, partial: bool = True) -> str:
+        """A new call's id."""
+        created = self.ask(m.CreateCall, tool, region, partial, time.monotonic())
+        assert isinstance(created, m.Created), created
+        return created.call
+
+    def attach(self, call: str, stop: list[str] | None = None) -> str:
+        """Attach a request; returns its id."""
+        rid = f"{len(self._offsets):032x}"
+        self._offsets[call] = 0
+        assert isinstance(self.ask(m.AttachRequest, call, rid, stop or [], False, True), m.Attached)
+        return rid
+
+    def decode(
+        self, call: str, text: str, finish: m.Finish | None = None, per_step: int = 3
+    ) -> None:
+        """Commit a text's tokens as the tap would, a few a step."""
+        tokens = self.tokenizer.encode(text).ids
+        for start in range(0, max(1, len(tokens)), per_step):
+            step = tokens[start : start + per_step]
+            last = start + per_step >= len(tokens)
+            offset = self._offsets[call]
+            tail = [] if offset == 0 else None
+            record = m.TapRecord(call, offset, step, tail, finish if last else None)
+            self._offsets[call] += len(step)
+            self.tap.send(m.encode(m.TapStep(time.monotonic(), [record])))
+
+    def lose(self, call: str, tokens: int) -> None:
+        """Commit tokens of which the dispatcher never hears."""
+        self._offsets[call] += tokens
+
+    def run(self, tool: str, text: str, region: str = "r", *, partial: bool = True) -> m.CallView:
+        """One whole call."""
+        call = self.create(tool, region, partial=partial)
+        self.attach(call)
+        self.decode(call, text, STOP)
+        return self.read(call)
+
+    def read(self, call: str, wait: float = LIMIT_S) -> m.CallView:
+        """The call, when it has ended or the wait is over."""
+        view = self.ask(m.ReadCall, call, wait)
+        assert isinstance(view, m.CallView), view
+        return view
+
+    def refusal(self, make: type, *arguments: object) -> tuple[int, str]:
+        """The status and sentence of a question that must be refused."""
+        refused = self.ask(make, *arguments)
+        assert isinstance(refused, m.Refused), refused
+        return refused.status, refused.message
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that the dispatcher has started itself."""
+        return psutil.Process(self.process.pid).children()
+
+
+STOP = m.Finish("stop", None)
+
+
+@contextlib.contextmanager
+def dispatcher(
+    sources: list[str],
+    *,
+    retention: Retention = Retention(),  # noqa: B008  (immutable)
+    drain_s: float = 0.5,
+    environment: dict[str, str] | None = None,
+    limits: dict[str, object] | None = None,
+) -> Iterator[Harness]:
+    """Start a dispatcher with these tools; it is ended even when the body raises."""
+    directory = RunDirectory.create()
+    tools = [_with(tool, environment or {}, limits or {}) for tool in describe_tools(sources)]
+    config = DispatcherConfig(
+        run_directory=str(directory.path),
+        tools=tools,
+        secret="a test's",
+        retention=retention,
+        drain_s=drain_s,
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sgl_conveyor.dispatcher"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=worker_environment(),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(config) + b"\n")
+        process.stdin.flush()
+        assert b"WorkersReady" in process.stdout.readline()
+        harness = Harness(process, directory)
+        assert b"ServerReady" in process.stdout.readline()
+        yield harness
+    finally:
+        process.terminate()
+        try:
+            process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(directory.path)
+
+
+def _with(tool: ToolSpec, environment: dict[str, str], limits: dict[str, object]) -> ToolSpec:
+    return msgspec.structs.replace(
+        tool,
+        environment=environment,
+        limits=msgspec.structs.replace(tool.limits, **limits),
+    )
+
+
+def wait_until(condition: object, what: str, limit_s: float = LIMIT_S) -> None:
+    """Wait until a function returns something true.
+
+    Raises:
+        AssertionError: it did not within the limit.
+    """
+    assert callable(condition)
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain: {what}"
+        time.sleep(0.02)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file that may not be there yet."""
+    return path.read_text().splitlines() if path.exists() else []

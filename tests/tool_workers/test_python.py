@@ -1,0 +1,211 @@
+"""The python tool, in its sandbox: what it gives back, and what hostile code cannot do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from sgl_conveyor import messages as m
+from tests.dispatcher.harness import STOP, Harness, dispatcher, wait_until
+
+MIB = 1024**2
+
+
+@pytest.fixture(scope="module")
+def conveyor() -> Iterator[Harness]:
+    limits = {"timeout_s": 8.0, "memory_bytes": 512 * MIB}
+    os.environ["CONVEYOR_TEST_SECRET"] = "the server's own"
+    with dispatcher(["python"], limits=limits) as harness:
+        yield harness
+    del os.environ["CONVEYOR_TEST_SECRET"]
+
+
+def run(conveyor: Harness, source: str, *, partial: bool = True) -> m.CallView:
+    return conveyor.run("python", source, partial=partial)
+
+
+def value(conveyor: Harness, source: str) -> str:
+    view = run(conveyor, source)
+    assert view.outcome.error is None, view.outcome
+    assert isinstance(view.outcome.value, str)
+    return view.outcome.value
+
+
+class TestResults:
+    def test_output_and_the_last_expressions_value(self, conveyor: Harness) -> None:
+        source = "x = 20\nprint('héllo 👩‍👩‍👧')\nfor i in range(2):\n    print(i)\nx * 2 + 2"
+        assert value(conveyor, source) == "héllo 👩‍👩‍👧\n0\n1\n42\n"
+
+    def test_what_subprocesses_print_is_captured(self, conveyor: Harness) -> None:
+        assert (
+            value(conveyor, "import os\n_ = os.system('echo from a shell')\n") == "from a shell\n"
+        )
+
+    def test_an_event_loop_can_be_started_and_awaited(self, conveyor: Harness) -> None:
+        source = "import asyncio\nasync def f():\n    return 5\nprint(asyncio.run(f()))\nawait f()"
+        assert value(conveyor, source) == "5\n5\n"
+
+    def test_the_first_failing_statement_ends_the_execution(self, conveyor: Harness) -> None:
+        view = run(conveyor, "def f():\n    return 1 / 0\n\nprint('a')\nf()\nprint('b')\n")
+        assert view.outcome.error.type == "ZeroDivisionError"
+        assert view.outcome.value == (
+            "a\nTraceback (most recent call last):\n"
+            '  File "<statement 3>", line 1, in <module>\n    f()\n'
+            '  File "<statement 1>", line 2, in f\n    return 1 / 0\n'
+            "           ~~^~~\nZeroDivisionError: division by zero\n"
+        )
+        assert str(view.outcome) == view.outcome.value
+
+    def test_text_that_is_no_python_is_a_syntax_error(self, conveyor: Harness) -> None:
+        view = run(conveyor, "this is no Python\nprint('never')\n")
+        assert view.outcome.error.type == "SyntaxError"
+        assert "never" not in view.outcome.value
+
+    def test_partial_and_sequential_give_the_same(self, conveyor: Harness) -> None:
+        source = (
+            "a = [1, 2]\nif a:\n    print(a)\nelse:\n    pass\nb = a * 2; print(b)\nlen(b)\n1/0"
+        )
+        partial, sequential = run(conveyor, source), run(conveyor, source, partial=False)
+        assert partial.outcome.value == sequential.outcome.value
+        assert partial.outcome.error == sequential.outcome.error
+
+    def test_long_output_is_cut(self, conveyor: Harness) -> None:
+        text = value(conveyor, "print('x' * 3_000_000)\n")
+        assert len(text) < 300_000
+        assert "dropped" in text
+
+    def test_sys_exit_ends_the_program_with_an_error(self, conveyor: Harness) -> None:
+        view = run(conveyor, "print('a')\nimport sys\nsys.exit(3)\nprint('b')\n")
+        assert view.outcome.error.type == "SystemExit"
+        assert view.outcome.value.startswith("a\n")
+
+
+#: What must raise inside, and with what.
+FORBIDDEN = {
+    "reads /etc/shadow": "open('/etc/shadow').read()",
+    "reads the home folder": f"import os; os.listdir({os.path.expanduser('~') + '/.ssh'!r})",
+    "opens a connection": "import socket; socket.create_connection(('127.0.0.1', 22), 2)",
+    "reaches the network": "import socket; socket.create_connection(('10.0.0.1', 80), 2)",
+    "writes to the system": "open('/usr/planted', 'w')",
+    "writes to its own packages": "import sgl_conveyor; open(sgl_conveyor.__file__, 'a')",
+    "writes to the root": "open('/planted', 'w')",
+    "writes below /dev": "open('/dev/planted', 'w')",
+    "fills the disk": "f = open('/tmp/big', 'wb')\nfor _ in range(200): f.write(bytes(2**20))",
+    "fills shared memory": "f = open('/dev/shm/b', 'wb')\nfor _ in range(200): f.write(bytes(2**20))",
+    "takes all memory": "held = [bytearray(64 * 2**20) for _ in range(64)]",
+    "forks without end": "import os, time\nfor _ in range(500):\n    if os.fork() == 0:\n        time.sleep(3)\n        os._exit(0)",
+    "starts threads without end": "import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=(3,), daemon=True).start()",
+    "raises its own limits": "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (9999, 9999))",
+    "becomes root": "import os; os.setuid(0)",
+    "mounts": "import ctypes, os\nl = ctypes.CDLL(None, use_errno=True)\nif l.mount(b'none', b'/tmp', b'tmpfs', 0, None): raise OSError(ctypes.get_errno())",
+    "makes a user namespace": "import ctypes\nl = ctypes.CDLL(None, use_errno=True)\nif l.unshare(0x10000000): raise OSError(ctypes.get_errno())",
+    "signals what is outside": "import os\nfor pid in range(2, 100000):\n    if pid != os.getpid() and pid > 200: os.kill(pid, 0)",
+}  # fmt: skip
+
+
+class TestHostileCode:
+    @pytest.mark.parametrize("attempt", FORBIDDEN)
+    def test_code_that(self, conveyor: Harness, attempt: str) -> None:
+        view = run(conveyor, FORBIDDEN[attempt] + "\nprint('done it')\n")
+        assert view.outcome.error is not None, view.outcome
+        assert "done it" not in (view.outcome.value or "")
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_code_that_never_ends_is_ended(self, conveyor: Harness) -> None:
+        view = run(conveyor, "while True:\n    pass\n")
+        assert view.outcome.error.type == "ToolTimeout"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_processes_that_hold_too_much_together_are_ended(self, conveyor: Harness) -> None:
+        hold = (
+            "held = bytearray(200 * 2**20)\n    for i in range(0, len(held), 4096): held[i] = 1\n"
+        )
+        source = f"import os, time\nfor _ in range(8):\n  if os.fork() == 0:\n    {hold}    time.sleep(20)\n    os._exit(0)\ntime.sleep(20)\n"
+        view = run(conveyor, source)
+        assert view.outcome.error.type == "MemoryLimit"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_our_environment_is_not_seen(self, conveyor: Harness) -> None:
+        source = (
+            "import os, glob\nseen = str(dict(os.environ))\n"
+            "for name in glob.glob('/proc/*/environ'):\n"
+            "    try:\n        seen += open(name).read()\n    except OSError:\n        pass\n"
+            "print('SECRET' in seen, 'CONVEYOR_RUN' in seen)\n"
+        )
+        assert value(conveyor, source) == "False False\n"
+
+    def test_no_socket_of_ours_but_its_own_channel_is_seen(self, conveyor: Harness) -> None:
+        source = (
+            "import os, stat\nfound = []\n"
+            "for root, folders, files in os.walk('/'):\n"
+            "    folders[:] = [] if root in ('/proc', '/usr', '/sys') else folders\n"
+            "    for name in files:\n"
+            "        path = os.path.join(root, name)\n"
+            "        if stat.S_ISSOCK(os.lstat(path).st_mode): found.append(path)\n"
+            "print(found)\n"
+        )
+        assert value(conveyor, source) == "['/run/conveyor/channel']\n"
+
+    def test_what_a_call_leaves_is_not_there_for_the_next(self, conveyor: Harness) -> None:
+        plant = (
+            "import os, time, threading, builtins\nopen('/tmp/planted', 'w').write('x')\n"
+            "builtins.planted = 1\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+            "pid = os.fork()\nif pid == 0:\n    time.sleep(60)\n    os._exit(0)\n"
+        )
+        processes = {p.pid for p in conveyor.workers()}
+        assert run(conveyor, plant).outcome.error is None
+        look = "import os, builtins\nprint('planted' in os.listdir('/tmp'), hasattr(builtins, 'planted'))\n"
+        for _ in range(3):
+            assert value(conveyor, look) == "False False\n"
+        wait_until(lambda: not processes & {p.pid for p in conveyor.workers()}, "fresh processes")
+
+    def test_forged_messages_end_only_their_own_call(self, conveyor: Harness) -> None:
+        forge = (
+            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
+            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+            "s.send(b'junk')\n"
+            "s.send(m.encode(m.Finished('0' * 48, b'1', None, 0.0, 0.0)))\n"
+            "s.send(m.encode(m.WorkerHello('wrong', 1)))\n"
+        )
+        other = conveyor.create("python")
+        conveyor.attach(other)
+        view = run(conveyor, forge + "print('done')\n")
+        assert view.outcome.value == "done\n"
+        conveyor.decode(other, "print('mine')\n", STOP)
+        assert conveyor.read(other).outcome.value == "mine\n"
+
+    def test_a_result_before_the_regions_end_is_a_lie_that_ends_the_call(
+        self, conveyor: Harness
+    ) -> None:
+        lie = (
+            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
+            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+            "from sgl_conveyor.worker.call import CallRunner\n"
+            "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
+            "s.send(m.encode(m.Finished(r.call, b'1', None, 0.0, 0.0)))\n"
+        )
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        conveyor.decode(call, lie + "1\n")
+        assert conveyor.read(call).outcome.error.type == "TransitionError"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_a_call_that_is_deleted_in_a_long_statement_frees_its_worker(
+        self, conveyor: Harness
+    ) -> None:
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        conveyor.decode(call, "import time\ntime.sleep(7)\nprint(1)\n")
+        wait_until(lambda: conveyor.read(call, 0).outcome.timings.units, "the first statement")
+        conveyor.ask(m.DeleteCall, call)
+        before = {p.pid for p in conveyor.workers()}
+        wait_until(lambda: before - {p.pid for p in conveyor.workers()}, "the worker's end", 5)
+
+
+def test_a_worker_is_small_before_its_tools_own_imports() -> None:
+    with dispatcher(["tests.tools.puppet:Nothing"]) as conveyor:
+        [worker] = conveyor.workers()
+        assert psutil.Process(worker.pid).memory_info().rss <= 60 * MIB
