@@ -37,10 +37,9 @@ _RESULT_GRACE_S = 10.0
 class _RegionText(threading.Event):
     """The event of a region's text; waiting ends when its program has ended without it."""
 
-    def __init__(self, executor: StreamExecutor, name: str) -> None:
+    def __init__(self, executor: StreamExecutor) -> None:
         super().__init__()
         self._executor = weakref.ref(executor)
-        self._name = name
 
     def wait(self, timeout: float | None = None) -> bool:
         if timeout is not None:
@@ -48,8 +47,6 @@ class _RegionText(threading.Event):
         while not super().wait(_LOOK_INTERVAL_S):
             executor = self._executor()
             if executor is None or executor.is_finished:
-                if executor is not None:
-                    executor.variables.setdefault(self._name, "")
                 self.set()
         return True
 
@@ -114,12 +111,12 @@ def _init_var_event(executor: StreamExecutor, expr: SglExpr) -> bool:
     """Declare a region's two variables; the result can be held before the region is decoded."""
     if not isinstance(expr, SglToolRegion):
         return False
-    text = _RegionText(executor, expr.name)
+    text = _RegionText(executor)
     executor.variable_event[expr.name] = text
     if executor.stream:
         executor.stream_var_event[expr.name] = threading.Event()
-    expr_outcome = _RegionOutcome(text, executor)
-    executor.variables[expr.name + RESULT] = ToolResult(expr_outcome)
+    executor.variables.setdefault(expr.name, "")
+    executor.variables[expr.name + RESULT] = ToolResult(_RegionOutcome(text, executor))
     return True
 
 

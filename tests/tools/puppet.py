@@ -78,3 +78,15 @@ class Nothing(Tool):
 
     def finish(self) -> None:
         return None
+
+
+class Strict(Tool):
+    """Takes one of two words: its regex is the region's grammar."""
+
+    regex = "(yes|no)"
+
+    def on_text(self, delta: str) -> None:
+        self.text = getattr(self, "text", "") + delta
+
+    def finish(self) -> str:
+        return self.text

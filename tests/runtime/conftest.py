@@ -1,0 +1,34 @@
+"""One real server for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.servers import Server, conveyor_server
+
+TOOLS = (
+    "python",
+    "tests.tools.puppet:Puppet",
+    "tests.tools.puppet:Nothing",
+    "tests.tools.puppet:Strict",
+)
+#: Requests that SGLang decodes at once here: a further one waits in its queue.
+MAX_RUNNING = 4
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    flags = ("--tools", *TOOLS, "--max-running-requests", str(MAX_RUNNING), "--conveyor-drain", "1")
+    with conveyor_server(log, *flags, api_key="a-test-key") as server:
+        yield server
+
+
+@pytest.fixture
+def logged(server: Server) -> Iterator[None]:
+    """Shows the end of the server's log when a test has failed."""
+    yield
+    print("\n".join(Path(server.log).read_text(errors="replace").splitlines()[-30:]))
