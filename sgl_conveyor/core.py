@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -216,12 +217,14 @@ class ToolResult:
 
     def __init__(self, outcome: Outcome | Callable[[], Outcome]) -> None:
         self._outcome = outcome
+        self._asking = threading.Lock()
 
     def outcome(self) -> Outcome:
         """Wait for the call's end, decoding included, and return what it came to."""
-        if not isinstance(self._outcome, Outcome):
-            self._outcome = self._outcome()
-        return self._outcome
+        with self._asking:
+            if not isinstance(self._outcome, Outcome):
+                self._outcome = self._outcome()
+            return self._outcome
 
     @property
     def value(self) -> Any:

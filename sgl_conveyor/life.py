@@ -226,6 +226,7 @@ class CallLife:
         self.tokens = 0
         self.outcome = Outcome(timings=Timings(tokens=[], units=[]))
         self._held = ""
+        self._emitted_bytes = 0
         self._region_ended = False
         self._awaited_tokens: int | None = None
         # The last steps, for the message of an impossible transition.
@@ -381,11 +382,16 @@ class CallLife:
     # --- the tool's side ---
 
     def _emitted(self, event: OutputEmitted) -> list[Instruction]:
-        room = MAX_EMITTED_BYTES - len(self.outcome.emitted)
-        if room > 0 and not self.state.ended:
-            self.outcome.emitted += event.text[:room]
-            if len(event.text) > room:
-                self.outcome.emitted += "\n[the rest of the output was dropped]\n"
+        if self.state.ended or self._emitted_bytes > MAX_EMITTED_BYTES:
+            return []
+        data = event.text.encode(errors="replace")
+        room = MAX_EMITTED_BYTES - self._emitted_bytes
+        self._emitted_bytes += len(data)
+        if len(data) <= room:
+            self.outcome.emitted += event.text
+        else:
+            kept = data[:room].decode(errors="ignore")
+            self.outcome.emitted += kept + "\n[the rest of the output was dropped]\n"
         return []
 
     def _tool_finished(self, event: ToolFinished) -> list[Instruction]:

@@ -120,8 +120,11 @@ def describe(tool: type[Tool]) -> ToolSpec:
     where = f"the tool {name!r} ({tool.__module__}:{tool.__qualname__})"
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", name):
         raise ConfigurationError(f"{where} has a name that is no identifier: rename it")
-    for attribute in ("timeout_s", "workers", "queue"):
-        if not getattr(tool, attribute) > 0:
+    for attribute in ("timeout_s", "workers", "queue", "concurrency"):
+        value = getattr(tool, attribute)
+        if value is None and attribute == "concurrency":
+            continue
+        if not isinstance(value, (int, float)) or not value > 0:
             raise ConfigurationError(
                 f"{where} has {attribute} = {getattr(tool, attribute)}: give more than 0"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -38,19 +39,21 @@ def load_overrides(path: Path) -> dict[str, ToolOverrides]:
     Raises:
         ConfigurationError: it cannot be read, or says what no tool understands.
     """
+    where = f"--tools-config {path}"
     try:
-        tables = msgspec.convert(
-            tomllib.loads(path.read_text()), type=dict[str, ToolOverrides], strict=True
-        )
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"--tools-config {path}: {error}") from None
-    for name, table in tables.items():
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+    tables: dict[str, ToolOverrides] = {}
+    for name, content in document.items():
+        try:
+            table = tables[name] = msgspec.convert(content, type=ToolOverrides, strict=True)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"{where}: {name}: {error}") from None
         for field in ("workers", "timeout", "memory"):
             value = getattr(table, field)
-            if value is not None and value <= 0:
-                raise ConfigurationError(
-                    f"--tools-config {path}: {name}.{field} must be more than 0"
-                )
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{where}: {name}.{field} must be more than 0")
     return tables
 
 

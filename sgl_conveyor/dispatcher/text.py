@@ -41,6 +41,9 @@ class TextStream:
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt_tail: list[int], options: TextOptions) -> None:
+        # A prompt that ends in half a character is no context: the stream would give it out again.
+        if tokenizer.decode(prompt_tail, skip_special_tokens=False).endswith(_INCOMPLETE):
+            prompt_tail = []
         self._tokenizer = tokenizer
         self._options = options
         self._stream = DecodeStream(

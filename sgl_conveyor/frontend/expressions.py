@@ -123,7 +123,8 @@ def literal_grammar(text: str) -> str:
 
 def _printable(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02x}" if code < 0x20 or code == 0x7F else character
+    # Four digits: xgrammar reads a hex digit that follows `\x41` into it.
+    return f"\\u{code:04x}" if code < 0x20 or code == 0x7F else character
 
 
 def region_parameters(

@@ -159,9 +159,9 @@ def refusal_of(obj: Any) -> str | None:
         or (ids and isinstance(ids[0], list))
     ):
         return "a request with a tool region takes one prompt: send a request for each"
-    if (params.get("n") or 1) > 1:
+    if params.get("n") not in (None, 1):
         return "a request with a tool region cannot have n > 1: a region is one text"
-    if (params.get("beam_width") or 1) > 1:
+    if params.get("beam_width") not in (None, 1):
         return "a request with a tool region cannot use beam search: its tokens must be final"
     if params.get("ignore_eos"):
         return "a request with a tool region cannot have ignore_eos: its grammar ends with EOS"

@@ -59,7 +59,7 @@ class StatementSplitter:
             return [] if blank else self._extend(line)
         if not self._open_block:
             return self._extend(line)
-        if blank or (line[0].isspace() and not _CAN_SPAN.search(line)):
+        if blank or (line[0].isspace() and _stands_alone(line)):
             self._pending.append(line)
             return []
         if line[0].isspace() or _CLAUSE.match(line) or self._completeness() == "incomplete":
@@ -79,9 +79,24 @@ class StatementSplitter:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compiled = self._compiler(source, "<region>", "exec")
+        except SyntaxError:
+            # codeop tries again with an empty line behind, which a backslash does not survive.
+            return "incomplete" if self._ends_in_backslash() else "invalid"
         except _NO_PYTHON:
             return "invalid"
         return "incomplete" if compiled is None else "complete"
+
+    def _ends_in_backslash(self) -> bool:
+        """Whether the last line is continued, and nothing before it is wrong."""
+        if not self._pending[-1].endswith("\\"):
+            return False
+        try:
+            compile("\n".join(self._pending) + "\n", "<region>", "exec", ast.PyCF_ONLY_AST)
+        except SyntaxError as error:
+            return "unexpected EOF" in str(error)
+        except _NO_PYTHON:
+            return False
+        return True
 
     def _ends_in_compound(self) -> bool:
         try:
@@ -115,12 +130,30 @@ def split_module(source: str) -> list[str]:
     return [_slice(lines, node) for node in _parse(source).body]
 
 
+def _stands_alone(line: str) -> bool:
+    """Whether an indented line opens nothing that goes on below it.
+
+    Looked at alone, since compiling the whole block for each of its lines takes quadratic time.
+    """
+    if not _CAN_SPAN.search(line):
+        return True
+    try:
+        _parse("if 1:\n" + line)
+    except _NO_PYTHON:
+        return False
+    return True
+
+
 def _slice(lines: list[bytes], node: ast.stmt) -> str:
     """A node's source; ast counts columns in bytes of UTF-8."""
+    first = node.lineno - 1
     decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(d.lineno for d in decorators)]) - 1
-    last = (node.end_lineno or node.lineno) - 1
-    part = lines[first : last + 1]
+    if decorators:
+        # ast knows where a decorator's expression begins; its `@` may stand on a line above.
+        first = min(decorator.lineno for decorator in decorators) - 1
+        while not lines[first].lstrip().startswith(b"@"):
+            first -= 1
+    part = lines[first : node.end_lineno]
     part[-1] = part[-1][: node.end_col_offset]
     if not decorators:
         part[0] = part[0][node.col_offset :]

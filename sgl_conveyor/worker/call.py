@@ -108,7 +108,7 @@ class CallRunner:
                 case m.CancelCall():
                     self._release()
         except ToolAbort as abort:
-            self._send(m.Aborting(self.call, abort.reason))
+            self._send(m.Aborting(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
         except HookTimeout as timeout:
             self._send(m.Failed(self.call, ToolError("ToolTimeout", str(timeout))))
@@ -121,7 +121,7 @@ class CallRunner:
         started = time.monotonic()
         self._tool = self._make()
         self._tool.call = CallInfo(self.call, self._spec.name, self._region)
-        self._tool._emit = lambda text: self._send(m.Emitted(self.call, text))
+        self._tool._emit = lambda text: self._send(m.Emitted(self.call, encodable(text)))
         if "open" in self._spec.hooks:
             await self._run(self._tool.open)
         self._send(m.Opened(self.call, started, time.monotonic()))
@@ -151,9 +151,11 @@ class CallRunner:
         started = time.monotonic()
         value = await self._run(self._tool.finish)
         ended = time.monotonic()
+        # It has committed: whatever fails from here on, `abort` must not run.
+        self._tool = None
         error = None
         if isinstance(value, ToolFailure):
-            value, error = value.value, ToolError(value.type, value.message)
+            value, error = value.value, ToolError(value.type, encodable(value.message))
         self._send(m.Finished(self.call, encode_value(value), error, started, ended))
         self._release()
 
@@ -208,7 +210,16 @@ def encode_value(value: Any) -> bytes:
 
 def error_of(error: BaseException) -> ToolError:
     """An exception as it crosses the process border."""
-    return ToolError(type(error).__name__, str(error)[:_MAX_MESSAGE_CHARS])
+    try:
+        message = str(error)[:_MAX_MESSAGE_CHARS]
+    except Exception as failure:
+        message = f"its message cannot be shown: str() raised {type(failure).__name__}"
+    return ToolError(type(error).__name__, encodable(message))
+
+
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates) as `?`."""
+    return text.encode(errors="replace").decode()
 
 
 def _dump(value: Any) -> Any:

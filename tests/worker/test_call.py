@@ -1,0 +1,473 @@
+"""One call in a worker: which hooks run, in which order, and what is said of them."""
+
+import asyncio
+import dataclasses
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import ToolError
+from sgl_conveyor.tool import HOOKS, Tool, ToolAbort, ToolFailure, describe
+from sgl_conveyor.worker.call import (
+    MAX_RESULT_BYTES,
+    CallRunner,
+    cancelling_limit,
+    encode_value,
+    error_of,
+    no_limit,
+)
+from tests.support import cut, cut_points, quick
+
+OPEN = m.OpenCall("call", "region")
+END = m.EndRegion("call", 9.0)
+ABORT = m.AbortCall("call", "no longer wanted")
+CANCEL = m.CancelCall("call")
+
+
+def text(piece, at=1.0):
+    return m.FeedText("call", piece, at)
+
+
+def drive(tool, *received, hook_limit=no_limit):
+    """What a call of this tool answers to these messages, as the dispatcher decodes it."""
+    sent = []
+    decoder = m.from_worker()
+
+    def send(message):
+        sent.append(decoder.decode(m.encode(message)))
+
+    async def run():
+        runner = CallRunner(tool, describe(tool), received[0], send, hook_limit)
+        for message in received:
+            await runner.handle(message)
+        return runner
+
+    assert asyncio.run(run()).over is isinstance(sent[-1], m.Released)
+    return sent
+
+
+def only(kind, sent):
+    """The one message of a kind."""
+    (found,) = [message for message in sent if isinstance(message, kind)]
+    return found
+
+
+def kinds(sent):
+    return [type(message).__name__ for message in sent]
+
+
+def recording(*, raises=None, asynchronous=False):
+    """A tool that writes down its hooks, and the list that it writes to.
+
+    Args:
+        raises: exceptions by the name of the hook that raises them.
+        asynchronous: whether the hooks are coroutines.
+    """
+    journal = []
+    raises = raises or {}
+
+    def make(name):
+        def hook(self, *arguments):
+            journal.append((name, *arguments))
+            if name in raises:
+                raise raises[name]
+            return "result" if name == "finish" else None
+
+        async def async_hook(self, *arguments):
+            await asyncio.sleep(0)
+            return hook(self, *arguments)
+
+        return async_hook if asynchronous else hook
+
+    return type("Recorder", (Tool,), {name: make(name) for name in HOOKS}), journal
+
+
+#: A call that reaches every hook but `abort`.
+WHOLE_CALL = [OPEN, text("x = 1\n"), text("y"), END]
+BEFORE_ABORT = [name for name in HOOKS if name != "abort"]
+both_kinds = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+
+
+# --- the order -------------------------------------------------------------------------------
+
+
+@both_kinds
+def test_hooks_run_in_the_order_of_the_text(asynchronous):
+    tool, journal = recording(asynchronous=asynchronous)
+    drive(tool, *WHOLE_CALL)
+    assert journal == [
+        ("open",),
+        ("on_text", "x = 1\n"),
+        ("on_line", "x = 1"),
+        ("on_statement", "x = 1"),
+        ("on_text", "y"),
+        ("on_line", "y"),
+        ("on_statement", "y"),
+        ("finish",),
+    ]
+
+
+@both_kinds
+def test_a_whole_call_says_what_it_did(asynchronous):
+    tool, _ = recording(asynchronous=asynchronous)
+    sent = drive(tool, *WHOLE_CALL)
+    assert kinds(sent)[0] == "Opened"
+    assert kinds(sent)[-2:] == ["Finished", "Released"]
+    assert set(kinds(sent)[1:-2]) == {"Progress"}
+    finished = only(m.Finished, sent)
+    assert (msgspec.json.decode(finished.value), finished.error) == ("result", None)
+    assert finished.started <= finished.ended
+
+
+def test_a_tool_without_hooks_finishes_with_nothing():
+    class Bare(Tool):
+        pass
+
+    finished = only(m.Finished, drive(Bare, *WHOLE_CALL))
+    assert msgspec.json.decode(finished.value) is None
+
+
+def test_only_overridden_hooks_run():
+    class Lines(Tool):
+        def on_line(self, line):
+            lines.append(line)
+
+    lines = []
+    sent = drive(Lines, *WHOLE_CALL)
+    assert lines == ["x = 1", "y"]
+    assert sum(len(p.units) for p in sent if isinstance(p, m.Progress)) == 2
+
+
+def test_each_call_has_an_instance_of_its_own():
+    class Counter(Tool):
+        def __init__(self):
+            self.lines = 0
+
+        def on_line(self, line):
+            self.lines += 1
+
+        def finish(self):
+            return self.lines
+
+    for _ in range(2):
+        assert only(m.Finished, drive(Counter, OPEN, text("a\nb\n"), END)).value == b"2"
+
+
+def test_a_tool_knows_its_call():
+    class Curious(Tool):
+        def open(self):
+            seen.append(self.call)
+
+    seen = []
+    drive(Curious, OPEN)
+    assert [(call.id, call.tool, call.region) for call in seen] == [("call", "curious", "region")]
+
+
+def test_output_is_sent_while_the_call_runs():
+    class Talker(Tool):
+        def on_line(self, line):
+            self.emit(line.upper())
+
+        def finish(self):
+            self.emit("!")
+
+    sent = drive(Talker, OPEN, text("a\nb\n"), END)
+    assert [e.text for e in sent if isinstance(e, m.Emitted)] == ["A", "B", "!"]
+    assert kinds(sent)[-3:] == ["Emitted", "Finished", "Released"]
+
+
+@quick
+@given(st.text(st.sampled_from("ab=1()\n\r é🎉#'"), max_size=30), cut_points)
+def test_where_the_text_is_cut_never_changes_the_result(whole, points):
+    class Collector(Tool):
+        def __init__(self):
+            self.seen = {"text": "", "lines": [], "statements": []}
+
+        def on_text(self, delta):
+            self.seen["text"] += delta
+
+        def on_line(self, line):
+            self.seen["lines"].append(line)
+
+        def on_statement(self, source):
+            self.seen["statements"].append(source)
+
+        def finish(self):
+            return self.seen
+
+    def result(pieces):
+        sent = drive(Collector, OPEN, *(text(piece) for piece in pieces), END)
+        return msgspec.json.decode(only(m.Finished, sent).value)
+
+    assert result(cut(whole, points)) == result([whole])
+    assert result([whole])["text"] == whole
+
+
+# --- units -----------------------------------------------------------------------------------
+
+
+def test_a_unit_is_ready_when_the_token_that_made_it_certain_was_committed():
+    class Lines(Tool):
+        def on_line(self, line):
+            pass
+
+    now = time.monotonic()
+    sent = drive(Lines, OPEN, text("a\nb", now), text("\n", now + 1), text("c", now + 2), END)
+    units = [unit for p in sent if isinstance(p, m.Progress) for unit in p.units]
+    assert [unit.ready for unit in units] == [now, now + 1, END.at]
+
+
+def test_units_run_one_after_the_other():
+    class Statements(Tool):
+        def on_statement(self, source):
+            pass
+
+    before = time.monotonic()
+    sent = drive(Statements, OPEN, text("a = 1\nb = 2\nc = 3\n"), END)
+    units = [unit for p in sent if isinstance(p, m.Progress) for unit in p.units]
+    times = [before, *(at for unit in units for at in (unit.started, unit.ended)), time.monotonic()]
+    assert len(units) == 3
+    assert times == sorted(times)
+
+
+def test_progress_says_how_much_text_is_behind():
+    tool, _ = recording()
+    sent = drive(tool, OPEN, text("a"), text("b\n"), END)
+    fed = [message.fed for message in sent if isinstance(message, m.Progress)]
+    assert (fed[-1], fed) == (2, sorted(fed))
+
+
+# --- aborts ----------------------------------------------------------------------------------
+
+
+@both_kinds
+@pytest.mark.parametrize("hook", BEFORE_ABORT)
+def test_a_tool_may_abort_in_any_hook(hook, asynchronous):
+    tool, journal = recording(raises={hook: ToolAbort("enough")}, asynchronous=asynchronous)
+    sent = drive(tool, *WHOLE_CALL)
+    assert [entry[0] for entry in journal].count(hook) == 1
+    assert journal[-1] == ("abort", "enough")
+    assert kinds(sent)[-2:] == ["Aborting", "Released"]
+    assert only(m.Aborting, sent).reason == "enough"
+
+
+@both_kinds
+@pytest.mark.parametrize("hook", BEFORE_ABORT)
+def test_an_exception_in_any_hook_fails_the_call_and_aborts_once(hook, asynchronous):
+    tool, journal = recording(raises={hook: ValueError("no number")}, asynchronous=asynchronous)
+    sent = drive(tool, *WHOLE_CALL)
+    assert [entry[0] for entry in journal].count(hook) == 1
+    assert journal[-1] == ("abort", "ValueError: no number")
+    assert kinds(sent)[-2:] == ["Failed", "Released"]
+    assert only(m.Failed, sent).error == ToolError("ValueError", "no number")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_tool_cannot_end_its_worker(error):
+    tool, journal = recording(raises={"on_line": error})
+    sent = drive(tool, *WHOLE_CALL)
+    assert only(m.Failed, sent).error.type == type(error).__name__
+    assert journal[-1][0] == "abort"
+
+
+def test_a_tool_that_cannot_be_made_fails_without_an_abort():
+    class Unmade(Tool):
+        def __init__(self):
+            raise OSError("no licence")
+
+        def abort(self, reason):
+            raise AssertionError("there is no instance to abort")
+
+    sent = drive(Unmade, *WHOLE_CALL)
+    assert kinds(sent) == ["Failed", "Released"]
+    assert only(m.Failed, sent).error == ToolError("OSError", "no licence")
+
+
+@pytest.mark.parametrize("before", [[OPEN], [OPEN, text("a\nb")]])
+def test_an_abort_from_outside_runs_abort_and_nothing_more(before):
+    tool, journal = recording()
+    sent = drive(tool, *before, ABORT, text("c\n"), END, ABORT)
+    assert journal[-1] == ("abort", "no longer wanted")
+    assert [entry[0] for entry in journal].count("abort") == 1
+    assert kinds(sent)[-1] == "Released"
+    assert not {"Failed", "Aborting", "Finished"} & set(kinds(sent))
+
+
+def test_a_cancelled_call_runs_neither_finish_nor_abort():
+    tool, journal = recording()
+    sent = drive(tool, OPEN, text("a\n"), CANCEL, END, ABORT)
+    assert not {"finish", "abort"} & {entry[0] for entry in journal}
+    assert kinds(sent)[-1] == "Released"
+
+
+def test_after_finish_nothing_aborts():
+    tool, journal = recording()
+    sent = drive(tool, *WHOLE_CALL, ABORT, END)
+    assert [entry[0] for entry in journal].count("finish") == 1
+    assert journal[-1] == ("finish",)
+    assert kinds(sent).count("Released") == 1
+
+
+@both_kinds
+@pytest.mark.parametrize("error", [ValueError("again"), ToolAbort("again")])
+def test_an_abort_that_raises_ends_the_call_all_the_same(asynchronous, error, capfd):
+    raises = {"on_line": ValueError("first"), "abort": error}
+    tool, journal = recording(raises=raises, asynchronous=asynchronous)
+    sent = drive(tool, *WHOLE_CALL)
+    assert [entry[0] for entry in journal].count("abort") == 1
+    assert kinds(sent)[-2:] == ["Failed", "Released"]
+    assert only(m.Failed, sent).error.message == "first"
+    assert "again" in capfd.readouterr().err
+
+
+class UnshowableError(Exception):
+    """An exception of a tool that goes wrong when it is shown."""
+
+    def __str__(self):
+        raise RuntimeError("not even this")
+
+
+@pytest.mark.parametrize("error", [UnshowableError(), ValueError("lone surrogate: \ud800")])
+def test_an_exception_whose_message_cannot_be_sent_fails_the_call_like_any_other(error):
+    tool, journal = recording(raises={"on_line": error})
+    sent = drive(tool, *WHOLE_CALL)
+    assert only(m.Failed, sent).error.type == type(error).__name__
+    assert journal[-1][0] == "abort"
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+def finishing_with(value):
+    """A tool that returns this, and writes down whether it was aborted."""
+
+    class Finisher(Tool):
+        def finish(self):
+            journal.append("finish")
+            return value
+
+        def abort(self, reason):
+            journal.append("abort")
+
+    journal = []
+    return Finisher, journal
+
+
+def test_a_partial_result_comes_with_its_error():
+    tool, journal = finishing_with(ToolFailure("half\n", "ZeroDivisionError", "by zero"))
+    finished = only(m.Finished, drive(tool, OPEN, END))
+    assert finished.value == b'"half\\n"'
+    assert finished.error == ToolError("ZeroDivisionError", "by zero")
+    assert journal == ["finish"]
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {"a": object()}, {1, object()}, print, "lone surrogate: \ud800"]
+)
+def test_a_result_that_cannot_be_json_fails_the_call(value):
+    tool, _ = finishing_with(value)
+    sent = drive(tool, OPEN, END)
+    assert kinds(sent)[-2:] == ["Failed", "Released"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), "lone surrogate: \ud800", ToolFailure("half", "ValueError", "lone: \ud800")],
+    ids=["object", "text", "message"],
+)
+def test_a_result_that_cannot_be_sent_is_not_aborted_once_finish_has_returned(value):
+    tool, journal = finishing_with(value)
+    drive(tool, OPEN, END)
+    assert journal == ["finish"]
+
+
+class Point(BaseModel):
+    x: int
+
+
+@dataclasses.dataclass
+class Pair:
+    a: int
+    b: str
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        (None, b"null"),
+        ("é🎉", '"é🎉"'.encode()),
+        ([1, 2.5, True], b"[1,2.5,true]"),
+        (Point(x=1), b'{"x":1}'),
+        ({"points": [Point(x=1)]}, b'{"points":[{"x":1}]}'),
+        (Pair(1, "b"), b'{"a":1,"b":"b"}'),
+        ((1, 2), b"[1,2]"),
+    ],
+)
+def test_how_a_result_is_encoded(value, encoded):
+    assert encode_value(value) == encoded
+
+
+def test_a_result_that_is_too_large_is_refused():
+    assert len(encode_value("x" * (MAX_RESULT_BYTES - 2))) == MAX_RESULT_BYTES
+    with pytest.raises(ValueError, match="16777217 bytes"):
+        encode_value("x" * (MAX_RESULT_BYTES - 1))
+
+
+def test_a_long_message_is_cut():
+    assert len(error_of(ValueError("x" * 100_000)).message) == 2000
+
+
+# --- the limit of a hook ---------------------------------------------------------------------
+
+
+def test_a_hook_that_takes_too_long_is_cancelled_without_an_abort():
+    class Sleeper(Tool):
+        async def on_line(self, line):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                journal.append("cancelled")
+
+        async def abort(self, reason):
+            journal.append("abort")
+
+    journal = []
+    sent = drive(Sleeper, OPEN, text("a\n"), END, hook_limit=cancelling_limit(0.02))
+    error = only(m.Failed, sent).error
+    assert error.type == "ToolTimeout"
+    assert "0.02 s" in error.message
+    assert kinds(sent)[-2:] == ["Failed", "Released"]
+    assert journal == ["cancelled"]
+
+
+def test_a_timeout_of_the_tools_own_is_an_exception_like_any_other():
+    tool, journal = recording(raises={"on_line": TimeoutError("theirs")}, asynchronous=True)
+    sent = drive(tool, *WHOLE_CALL, hook_limit=cancelling_limit(60))
+    assert only(m.Failed, sent).error == ToolError("TimeoutError", "theirs")
+    assert journal[-1][0] == "abort"
+
+
+def test_an_abort_that_takes_too_long_is_cancelled_too(capfd):
+    class Stubborn(Tool):
+        async def abort(self, reason):
+            await asyncio.sleep(60)
+
+    sent = drive(Stubborn, OPEN, ABORT, hook_limit=cancelling_limit(0.02))
+    assert kinds(sent) == ["Opened", "Released"]
+    assert "0.02 s" in capfd.readouterr().err
+
+
+def test_the_worker_needs_neither_sglang_nor_torch():
+    program = (
+        "import sys, sgl_conveyor.worker.call, sgl_conveyor.worker.loop\n"
+        "print([m for m in ('sglang', 'torch', 'pydantic') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
