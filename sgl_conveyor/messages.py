@@ -33,7 +33,7 @@ class Finish(_Message):
     matched: str | int | None = None
 
 
-class TapRecord(_Message):
+class TapRecord(_Message, gc=False):
     """The tokens that one step committed for one tapped request.
 
     Args:
@@ -57,7 +57,7 @@ class TapHello(_Message, tag="tap_hello"):
     pid: int
 
 
-class TapStep(_Message, tag="tap_step"):
+class TapStep(_Message, gc=False, tag="tap_step"):
     """One scheduler step: when it committed (monotonic seconds), and a record a tapped request."""
 
     at: float

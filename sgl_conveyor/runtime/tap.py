@@ -79,32 +79,39 @@ _UNKNOWN = _Tapped("")
 
 
 def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
-    """What one request committed since the last look; None if nothing, or it is not tapped."""
+    """What one request committed since the last look; None if nothing, or it is not tapped.
+
+    It runs for each tapped request at each step: the common case, one more token, comes first.
+    """
     if tapped is _UNKNOWN:
         found = _call_of(req)
-        tapped_or_none = _Tapped(found) if found is not None else None
-        setattr(req, _MARK, tapped_or_none)
-        if tapped_or_none is None:
+        tapped = _Tapped(found) if found is not None else None  # type: ignore[assignment]
+        setattr(req, _MARK, tapped)
+        if found is None:
             return None
-        tapped = tapped_or_none
-    if tapped.finished:
-        return None
-    ended = req.finished()
-    if ended and req.finished_output:
-        return None
     offset = tapped.sent
-    tokens = list(req.output_ids_through_stop[offset:])
-    if not tokens and not ended:
+    if req.finished_reason is None:
+        ids = req.output_ids
+        count = len(ids) - offset
+        if count <= 0:
+            return None
+        tapped.sent = offset + count
+        tokens = [ids[-1]] if count == 1 else list(ids[offset:])
+        if offset:
+            return m.TapRecord(tapped.call, offset, tokens)
+        return m.TapRecord(tapped.call, 0, tokens, _prompt_tail(req))
+    # With overlap a finished request comes twice, the second time with a token too many.
+    if tapped.finished or req.finished_output:
         return None
+    tapped.finished = True
+    tokens = list(req.output_ids_through_stop[offset:])
     tapped.sent = offset + len(tokens)
-    tapped.finished = ended
-    return m.TapRecord(
-        tapped.call,
-        offset,
-        tokens,
-        list(req.origin_input_ids[-PROMPT_TAIL:]) if offset == 0 else None,
-        _finish(req.finished_reason) if ended else None,
-    )
+    tail = None if offset else _prompt_tail(req)
+    return m.TapRecord(tapped.call, offset, tokens, tail, _finish(req.finished_reason))
+
+
+def _prompt_tail(req: Any) -> list[int]:
+    return list(req.origin_input_ids[-PROMPT_TAIL:])
 
 
 def _call_of(req: Any) -> str | None:

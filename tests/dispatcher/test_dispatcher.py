@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -235,7 +236,7 @@ class TestLimits:
 
 
 class TestDeadWorkers:
-    STATES = {
+    STATES: ClassVar = {
         "while it opens": ("sleep 1", None),
         "in a unit": ("r", "sleep 1\nmore"),
         "between units": ("r", "one\n"),

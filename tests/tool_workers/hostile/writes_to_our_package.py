@@ -1,0 +1,2 @@
+import sgl_conveyor
+open(sgl_conveyor.__file__, 'a')

@@ -1,0 +1,1 @@
+open('/usr/planted', 'w')
