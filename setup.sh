@@ -46,8 +46,9 @@ if ! command -v bwrap >/dev/null 2>&1; then
     if [ "${NO_APT:-0}" != 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         say "setup: the sandbox needs the Debian package bubblewrap; installing it"
         apt-get install --yes --quiet bubblewrap >/dev/null 2>&1 ||
-            { apt-get update --quiet >/dev/null && apt-get install --yes --quiet bubblewrap >/dev/null; }
-    else
+            { apt-get update --quiet && apt-get install --yes --quiet bubblewrap; } >/dev/null 2>&1 || true
+    fi
+    if ! command -v bwrap >/dev/null 2>&1; then
         say "setup: the python tool's sandbox needs bubblewrap; install it with:"
         say "    sudo apt-get install bubblewrap"
     fi

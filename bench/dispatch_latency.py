@@ -34,7 +34,7 @@ def measure(url: str, units: int) -> dict[str, float]:
     sgl.set_default_backend(ConveyorEndpoint(url))
     dispatch: list[float] = []
     queueing: list[float] = []
-    region.run(text=TEXT)  # warm up
+    region.run(text=TEXT)["text.result"].outcome()  # warm up, to its end
     while len(dispatch) < units:
         timings = region.run(text=TEXT)["text.result"].timings
         dispatch += [1e3 * s for s in timings.dispatch()]

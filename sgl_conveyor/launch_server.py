@@ -185,6 +185,9 @@ class Launcher:
             await asyncio.wait(
                 {serving, stopping, dispatching}, return_when=asyncio.FIRST_COMPLETED
             )
+            if dispatching.done() and (error := dispatching.exception()) is not None:
+                logger.error("the dispatcher cannot be kept running", exc_info=error)
+                self._exit_code = 1
             if serving.done():
                 self._exit_code = self._exit_code or server.returncode or 1
                 logger.error("SGLang's server ended with code %s", server.returncode)
@@ -228,6 +231,10 @@ class Launcher:
                 ):
                     return
             code = await process.wait()
+            if not self._ready:
+                logger.error("the dispatcher ended with code %s during the start", code)
+                self._exit_code = 2
+                return
             if asyncio.get_running_loop().time() - began > 60:
                 pause = 0.1
             logger.error(
@@ -255,12 +262,15 @@ class Launcher:
         Args:
             ours: children that somebody here waits for already.
         """
+        before: set[int] = set()
         while True:
             await asyncio.sleep(_REAP_INTERVAL_S)
-            mine = ours | {self._dispatcher.pid} if self._dispatcher is not None else ours
-            for child in psutil.Process().children():
-                if child.pid not in mine and child.status() == psutil.STATUS_ZOMBIE:
-                    os.waitpid(child.pid, os.WNOHANG)
+            # A child of ours is waited for as it ends: who is still there later is an orphan.
+            dead = {child.pid for child in psutil.Process().children() if _is_zombie(child)}
+            for pid in (dead & before) - ours:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            before = dead
 
     async def _end(self, processes: list[asyncio.subprocess.Process]) -> None:
         """Let what runs drain, then end everything that we started."""
@@ -272,6 +282,13 @@ class Launcher:
         if waits:
             await asyncio.wait(waits, timeout=drain + _KILL_AFTER_DRAIN_S)
         _kill_descendants()
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _kill_descendants() -> None:

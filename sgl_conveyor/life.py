@@ -7,6 +7,7 @@ That the worker has opened is no state: text that comes before is buffered by wh
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from sgl_conveyor.core import Outcome, Timings, ToolError, ToolSpec, TransitionE
 ATTACH_LIMIT_S = 30.0
 #: Seconds that a normal end, reported by the HTTP side, waits for the tap's last tokens.
 TAP_LIMIT_S = 1.0
+#: Units whose times a call keeps.
+MAX_UNITS = 20_000
 #: Bytes of output that a call may emit; what comes after is dropped, and the output says so.
 MAX_EMITTED_BYTES = 1024 * 1024
 
@@ -276,11 +279,7 @@ class CallLife:
                 timings.open_started, timings.opened = self._t(event.started), self._t(event.ended)
                 return []
             case UnitsRan():
-                self.outcome.timings.units += [
-                    UnitTiming(self._t(u.ready), self._t(u.started), self._t(u.ended))
-                    for u in event.units
-                ]
-                return []
+                return self._units_ran(event)
             case OutputEmitted():
                 return self._emitted(event)
             case ToolFinished():
@@ -380,6 +379,14 @@ class CallLife:
         return []
 
     # --- the tool's side ---
+
+    def _units_ran(self, event: UnitsRan) -> list[Instruction]:
+        units = self.outcome.timings.units
+        for unit in event.units[: MAX_UNITS - len(units)]:
+            times = [self._t(at) for at in (unit.ready, unit.started, unit.ended)]
+            if all(map(math.isfinite, times)):
+                units.append(UnitTiming(*times))
+        return []
 
     def _emitted(self, event: OutputEmitted) -> list[Instruction]:
         if self.state.ended or self._emitted_bytes > MAX_EMITTED_BYTES:

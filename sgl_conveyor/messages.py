@@ -15,6 +15,10 @@ from sgl_conveyor.core import Grammar, Outcome, ProtocolError, ToolError, ToolSp
 #: The first byte of every frame; it changes when a message changes.
 VERSION: Final = 1
 
+#: Longest wait of one `ReadCall` (seconds).
+MAX_WAIT_S: Final = 300.0
+#: Bytes of one result, as JSON.
+MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
 #: No frame is larger than this (bytes): a larger one is refused before it is read.
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 
@@ -165,7 +169,10 @@ class Attached(_Message, tag="attached"):
 
 
 class CallView(_Message, tag="view"):
-    """The answer to `ReadCall` and `DeleteCall`; until the call has ended its outcome grows."""
+    """The answer to `ReadCall` and `DeleteCall`; until the call has ended its outcome grows.
+
+    The outcome's value is JSON, as bytes: nobody on the way reads what a tool returned.
+    """
 
     seq: int
     call: str
@@ -201,7 +208,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     """What the dispatcher tells a worker when it starts it.
 
     Args:
-        spec: the tool's description.
+        spec: the tool's description, without the values of its environment: a command line is
+            public.
+        variables: the names of its environment's variables, which the worker's own one holds.
         channel: the address to connect to.
         token: what the worker says in its hello.
         sandboxed: whether to enter a sandbox first.
@@ -210,6 +219,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     """
 
     spec: ToolSpec
+    variables: list[str]
     channel: str
     token: str
     sandboxed: bool
@@ -357,8 +367,10 @@ class Decoder(Generic[_M]):
         try:
             return self._decoder.decode(memoryview(frame)[1:])
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            # Quoted and cut: the sender may have chosen the words.
+            reason = repr(str(error)[:200])
             raise ProtocolError(
-                f"a frame of {len(frame)} bytes is no valid message: {error}"
+                f"a frame of {len(frame)} bytes is no valid message: {reason}"
             ) from None
 
 

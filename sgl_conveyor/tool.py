@@ -103,15 +103,20 @@ class Tool:
         """The region will never complete, or a hook raised: undo."""
 
     def emit(self, text: str) -> None:
-        """Send output to the program while the call is still running."""
+        """Send output to the program while the call is still running.
+
+        Raises:
+            RuntimeError: called in another thread or process than the hooks run in.
+        """
         self._emit(text)
 
 
-def describe(tool: type[Tool]) -> ToolSpec:
+def describe(tool: type[Tool], source: str | None = None) -> ToolSpec:
     """Read a tool's class into the description that the other processes use.
 
     Args:
         tool: the class.
+        source: where a worker finds it, `module:attribute`; by default where it was defined.
 
     Raises:
         ConfigurationError: an attribute has a value that cannot be served.
@@ -136,7 +141,7 @@ def describe(tool: type[Tool]) -> ToolSpec:
     stop = [tool.stop] if isinstance(tool.stop, str) else tool.stop
     return ToolSpec(
         name=name,
-        source=f"{tool.__module__}:{tool.__qualname__}",
+        source=source or f"{tool.__module__}:{tool.__qualname__}",
         description=inspect.cleandoc(tool.__doc__ or ""),
         parameters=schema,
         hooks=hooks,
@@ -172,6 +177,11 @@ def _concurrency(tool: type[Tool], hooks: frozenset[str]) -> int:
     if tool.sandbox:
         return 1
     if tool.concurrency is not None:
+        if tool.concurrency > 1 and not is_async(tool):
+            raise ConfigurationError(
+                f"the tool {tool.__name__} has concurrency = {tool.concurrency} and plain hooks: "
+                "make them coroutines, or raise workers"
+            )
         return tool.concurrency
     all_async = bool(hooks) and all(inspect.iscoroutinefunction(getattr(tool, h)) for h in hooks)
     return 64 if all_async else 1

@@ -110,13 +110,17 @@ def test_attributes_are_carried_over():
         ({"finish": hook}, 1),
         ({}, 1),
         ({"finish": async_hook, "concurrency": 5}, 5),
-        ({"finish": hook, "concurrency": 5}, 5),
         ({"finish": async_hook, "sandbox": True}, 1),
         ({"finish": async_hook, "sandbox": True, "concurrency": 5}, 1),
     ],
 )
 def test_concurrency(attributes, concurrency):
     assert describe(tool(**attributes)).limits.concurrency == concurrency
+
+
+def test_plain_hooks_cannot_serve_several_calls_at_once():
+    with pytest.raises(ConfigurationError, match="make them coroutines"):
+        describe(tool(finish=hook, concurrency=5))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import io
 import os
 import sys
 import tempfile
+import threading
+import time
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -19,6 +22,8 @@ from sgl_conveyor.tool import Tool, ToolFailure
 
 #: Characters of output, and of the last value, that a result holds.
 MAX_OUTPUT_CHARS = 256 * 1024
+#: Output is emitted when this many seconds have passed since the last time, or sooner.
+_EMIT_INTERVAL_S = 0.05
 #: What the file name of a statement begins with, in a traceback.
 _STATEMENT = "<statement "
 
@@ -34,10 +39,13 @@ class Python(Tool):
     workers = 2
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._error: BaseException | None = None
         self._last_value: Any = None
         self._output: list[str] = []
         self._room = MAX_OUTPUT_CHARS
+        self._unsent: list[str] = []
+        self._sent_at = 0.0
 
     def open(self) -> None:
         self._streams = _CapturedStreams(self._write)
@@ -48,17 +56,23 @@ class Python(Tool):
             return
         with self._streams:
             result: ExecutionResult = self._shell.run_cell(source, store_history=False)
+        if os.getpid() != self._pid:
+            # A fork came out of its statement: this copy of the worker has nothing to do.
+            os._exit(0)
         self._error = result.error_before_exec or result.error_in_exec
         self._last_value = result.result
+        self._send()
 
     def finish(self) -> str | ToolFailure:
         if self._last_value is not None:
             self._write(self._shown(self._last_value))
         if self._error is not None:
             self._write(user_traceback(self._error))
-            text = "".join(self._output)
-            return ToolFailure(text, type(self._error).__name__, _message(self._error))
-        return "".join(self._output)
+        self._send()
+        text = "".join(self._output)
+        if self._error is None:
+            return text
+        return ToolFailure(text, type(self._error).__name__, _message(self._error))
 
     def _shown(self, value: Any) -> str:
         """The value as a prompt would show it; a `__repr__` that fails fails the program."""
@@ -76,7 +90,16 @@ class Python(Tool):
             text = text[: self._room] + "\n[the rest of the output was dropped]\n"
         self._room -= len(text)
         self._output.append(text)
-        self.emit(text)
+        self._unsent.append(text)
+        if time.monotonic() - self._sent_at > _EMIT_INTERVAL_S:
+            self._send()
+
+    def _send(self) -> None:
+        """Emit what was written since the last time: a message for each print would be many."""
+        if self._unsent:
+            self.emit("".join(self._unsent))
+        self._unsent.clear()
+        self._sent_at = time.monotonic()
 
 
 def user_traceback(error: BaseException) -> str:
@@ -142,19 +165,27 @@ _CONFIG.InteractiveShell.autocall = 0
 
 
 class _Stream(io.TextIOBase):
-    """A text stream that hands over what is written to it."""
+    """A text stream of the statement that runs.
+
+    What its own thread writes is handed over at once; what other threads and forked processes
+    write goes to the descriptor, and so into the captured file.
+    """
 
     encoding = "utf-8"
 
-    def __init__(self, write: Any, descriptor: int) -> None:
+    def __init__(self, write: Callable[[str], None], descriptor: int) -> None:
         self._hand_over = write
         self._descriptor = descriptor
+        self._owner = (os.getpid(), threading.get_ident())
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        self._hand_over(text)
+        if (os.getpid(), threading.get_ident()) == self._owner:
+            self._hand_over(text)
+        else:
+            os.write(self._descriptor, text.encode(errors="replace"))
         return len(text)
 
     def fileno(self) -> int:
@@ -168,17 +199,18 @@ class _CapturedStreams:
         write: takes each piece of text.
     """
 
-    def __init__(self, write: Any) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         # Subprocesses and C code write to descriptors 1 and 2, so these become our file for good.
         for descriptor in (1, 2):
             os.dup2(self._file.fileno(), descriptor)
         self._read = 0
+        self._own = (_Stream(write, 1), _Stream(write, 2))
 
     def __enter__(self) -> None:
         self._saved: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = _Stream(self._write, 1), _Stream(self._write, 2)
+        sys.stdout, sys.stderr = self._own
 
     def __exit__(self, *exc_info: object) -> None:
         sys.stdout, sys.stderr = self._saved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -83,23 +84,31 @@ def _run(
 ) -> Run:
     from programs.codegen import QUESTION, RECORDED, codegen
 
+    began = time.monotonic()
     state = codegen.run(
         question=QUESTION,
         literal=RECORDED if literal else None,
         partial=partial,
         stream=True,
     )
+    ended: list[float] = []
+
+    def read() -> None:
+        state["code.result"].outcome()
+        ended.append(time.monotonic())
+
+    reader = threading.Thread(target=read)
+    reader.start()
     if live:
         with Live(console=console, refresh_per_second=4, transient=True) as screen:
             _watch(url, state, title, screen)
+    reader.join(_RUN_LIMIT_S)
+    if not ended:
+        raise ConveyorError(f"the program had no result within {_RUN_LIMIT_S:g} s")
     result = state["code.result"]
-    error = result.error
-    if literal and error is not None:
-        raise ConveyorError(f"the recorded program failed: {error}")
-    timings = result.timings
-    if timings.finished is None and literal:
-        raise ConveyorError("the recorded program has no result")
-    return Run(partial, timings.finished or 0.0, timings)
+    if literal and result.error is not None:
+        raise ConveyorError(f"the recorded program failed: {result.error}")
+    return Run(partial, ended[0] - began, result.timings)
 
 
 def _watch(url: str, state: Any, title: str, screen: Live) -> None:

@@ -34,7 +34,9 @@ def running_server(flags: list[str], console: Console) -> Iterator[str]:
         ConveyorError: it did not become ready; the end of its log is in the message.
     """
     port = free_port()
-    log = Path(tempfile.gettempdir()) / f"sgl-conveyor-demo-{os.getpid()}.log"
+    descriptor, name = tempfile.mkstemp(prefix="sgl-conveyor-demo-", suffix=".log")
+    os.close(descriptor)
+    log = Path(name)
     argv = [sys.executable, "-m", "sgl_conveyor.launch_server", "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)

@@ -66,7 +66,8 @@ async def _report_ready(dispatcher: Dispatcher) -> None:
         )
         return
     _report(WorkersReady())
-    # A dispatcher that was started again hears the tap at the next tapped request.
+    # The launcher ends a server whose HTTP side never gets as far. A dispatcher that was started
+    # again waits here in vain: the launcher asks for no second report.
     await dispatcher.http_hello.wait()
     try:
         async with asyncio.timeout(_TAP_LIMIT_S):

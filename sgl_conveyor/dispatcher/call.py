@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import msgspec
 from tokenizers import Tokenizer
 
 from sgl_conveyor import life
@@ -37,7 +36,6 @@ class Call:
         self._options = TextOptions()
         self._stream: TextStream | None = None
         self._seen = 0
-        self._value_bytes = 0
         self._waiters: list[Callable[[], None]] = []
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
 
@@ -46,7 +44,8 @@ class Call:
         """About how much memory the call's text, output and timings hold."""
         outcome, timings = self.life.outcome, self.life.outcome.timings
         marks = 32 * (len(timings.tokens) + 3 * len(timings.units))
-        return len(self.life.text) + len(outcome.emitted) + self._value_bytes + marks
+        value = len(outcome.value) if isinstance(outcome.value, bytes) else 0
+        return len(self.life.text) + len(outcome.emitted) + value + marks
 
     def attach(self, request: m.AttachRequest) -> None:
         """Remember how the request's text is shown."""
@@ -94,7 +93,6 @@ class Call:
         """The outcome is there: answer whoever waits."""
         if self.ended_at is None:
             self.ended_at = time.monotonic()
-            self._value_bytes = len(msgspec.json.encode(self.life.outcome.value))
         for answer in list(self._waiters):
             answer()
 

@@ -87,7 +87,8 @@ class CallTable(Generic[_K]):
             CallRefused: as many calls as may be kept are still running (503).
         """
         if len(self._calls) >= self._retention.calls:
-            self.sweep(room=1)
+            # More than one place, since each sweep looks at all of them.
+            self.sweep(room=1 + self._retention.calls // 100)
         if len(self._calls) >= self._retention.calls:
             raise CallRefused(503, f"{len(self._calls)} calls are running already: try later")
         self._calls[call.id] = call

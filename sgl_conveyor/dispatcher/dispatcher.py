@@ -4,9 +4,11 @@ and what the calls' lives instruct becomes messages."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,8 +31,8 @@ logger = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
 #: A client's clock may be believed if the POST took no longer than this (seconds).
 _MAX_POST_S = 60.0
-#: Longest wait of one read (seconds).
-MAX_WAIT_S = 300.0
+#: Characters of an error's message, or of an abort's reason, that a worker may give.
+_MAX_REASON_CHARS = 2000
 
 
 class Dispatcher:
@@ -98,8 +100,24 @@ class Dispatcher:
                 logger.info("the tap is in place in process %d", message.pid)
                 self.tap_hello.set()
                 continue
+            self.tap_hello.set()
             for record in message.records:
-                self._committed(record, message.at)
+                with self._guard(record.call):
+                    self._committed(record, message.at)
+            await asyncio.sleep(0)
+
+    @contextlib.contextmanager
+    def _guard(self, call: str) -> Iterator[None]:
+        """An error of ours ends the one call that it happened in, not the dispatcher."""
+        try:
+            yield
+        except Exception as error:
+            logger.exception("call %s failed in the dispatcher", call)
+            found = self._calls.get(call)
+            if found is not None:
+                failed = ToolError("InternalError", f"{type(error).__name__}: {error}")
+                self._follow(found, found.life.handle(life.ToolFailed(time.monotonic(), failed)))
+                self.pools[found.spec.name].kill(call)
 
     def _committed(self, record: m.TapRecord, at: float) -> None:
         call = self._calls.get(record.call)
@@ -119,7 +137,15 @@ class Dispatcher:
             except ProtocolError as error:
                 logger.warning("dropped a message on the control socket: %s", error)
                 continue
-            self._serve_http(frames[0], message)
+            try:
+                self._serve_http(frames[0], message)
+            except Exception as error:
+                logger.exception("a question of the HTTP process failed")
+                if (seq := getattr(message, "seq", None)) is not None:
+                    why = f"internal error: {type(error).__name__}"
+                    self._answer(frames[0], m.Refused(seq, 500, why))
+            # A socket that always has more would keep all others waiting.
+            await asyncio.sleep(0)
 
     def _serve_http(self, peer: bytes, message: m.FromHttp) -> None:
         self._http = peer
@@ -176,13 +202,14 @@ class Dispatcher:
         if call.life.rid is not None:
             raise CallRefused(400, "the call has a request already: a call takes one request")
         if call.life.state in (life.State.ABORTED, life.State.DONE):
-            raise CallRefused(400, f"the call has ended: {call.life.outcome}")
+            why = call.life.outcome.aborted
+            raise CallRefused(400, f"the call has ended{': aborted: ' + why if why else ''}")
         call.attach(message)
         self._handle(call, life.RequestAttached(time.monotonic(), message.rid))
 
     def _read(self, peer: bytes, message: m.ReadCall) -> None:
         call = self._calls.find(message.call)
-        wait = min(message.wait, MAX_WAIT_S)
+        wait = min(message.wait, m.MAX_WAIT_S)
         call.wait(wait, lambda: self._answer(peer, call.view(message.seq)))
 
     def _answer(self, peer: bytes, message: m.ToHttp) -> None:
@@ -198,6 +225,10 @@ class Dispatcher:
         found = self._calls.get(call)
         if found is None:
             return
+        with self._guard(call):
+            self._from_worker(found, message)
+
+    def _from_worker(self, call: Call, message: m.FromWorker) -> None:
         match message:
             case m.Opened():
                 event: life.Event = life.ToolOpened(message.started, message.ended)
@@ -206,14 +237,15 @@ class Dispatcher:
             case m.Emitted():
                 event = life.OutputEmitted(message.text)
             case m.Failed():
-                event = life.ToolFailed(time.monotonic(), message.error)
+                event = life.ToolFailed(time.monotonic(), _cut(message.error))
             case m.Aborting():
-                event = life.ToolAborted(time.monotonic(), message.reason)
+                reason = message.reason[:_MAX_REASON_CHARS]
+                event = life.ToolAborted(time.monotonic(), reason)
             case m.Finished():
                 event = _finished(message)
             case _:
                 return
-        self._handle(found, event)
+        self._handle(call, event)
 
     def lost(self, call: str, error: ToolError) -> None:
         """Nothing more will come from a call's worker."""
@@ -267,10 +299,18 @@ class Dispatcher:
             self._calls.sweep()
 
 
+def _cut(error: ToolError) -> ToolError:
+    return ToolError(error.type[:100], error.message[:_MAX_REASON_CHARS])
+
+
 def _finished(message: m.Finished) -> life.Event:
+    """The value stays JSON: it is checked, but nothing is made of it here."""
     try:
-        value = msgspec.json.decode(message.value)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        failed = ToolError("ProtocolError", f"the tool's result is no JSON: {error}")
+        if len(message.value) > m.MAX_RESULT_BYTES:
+            raise ValueError(f"{len(message.value)} bytes are more than {m.MAX_RESULT_BYTES}")
+        msgspec.json.decode(message.value, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {error}")
         return life.ToolFailed(time.monotonic(), failed)
-    return life.ToolFinished(value, message.error, message.started, message.ended)
+    partly = None if message.error is None else _cut(message.error)
+    return life.ToolFinished(message.value, partly, message.started, message.ended)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import zmq
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused, ToolError, ToolSpec
+from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, ToolSpec
 from sgl_conveyor.dispatcher.process import Worker
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ _SANDBOX_ABORT_S = 1.0
 #: Seconds between two looks at the limits of running calls.
 _WATCH_INTERVAL_S = 0.2
 _MAX_BACKOFF_S = 10.0
+_MESSAGES_AT_ONCE = 1000
+_MESSAGES_A_SECOND = 200
 _CLOSE_LIMIT_S = 5.0
 
 
@@ -62,6 +64,10 @@ class _Seat:
         self.owed = 0
         self.fed = 0
         self.answered_at = 0.0
+        self.assigned_at = 0.0
+        # Messages to the worker, and from it.
+        self.told = 0
+        self.heard = 0
         #: When an abort, or the end after a result, must have been answered.
         self.release_by: float | None = None
 
@@ -185,9 +191,10 @@ class WorkerPool:
                 task.cancel()
 
     def _refill(self) -> None:
-        """Start what is missing; a worker that serves one call is replaced when that is over.
+        """Start what is missing.
 
-        Not earlier: a start takes as much of a core as many a tool, and would slow the call down.
+        A worker that serves one call is replaced when that is over, not earlier: a start takes as
+        much of a core as many a tool, and would slow the call down.
         """
         if self._closed or time.monotonic() < self._not_before:
             return
@@ -209,8 +216,9 @@ class WorkerPool:
 
         try:
             how = await self._starter.run(self.spec, started, self._received)
-        except OSError as error:
-            how = f"it could not be started: {error}"
+        except Exception as error:
+            logger.exception("a worker of the tool %s could not be run", self.spec.name)
+            how = f"it could not be run: {error}"
             self._starting -= worker is None
         if worker is not None:
             self._gone(worker, how)
@@ -245,7 +253,7 @@ class WorkerPool:
                 return
             seat = self._queue.popleft()
             seat.worker = worker
-            seat.answered_at = time.monotonic()
+            seat.answered_at = seat.assigned_at = time.monotonic()
             worker.used = True
             self._workers[worker].add(seat.call)
             waiting, seat.waiting = seat.waiting, []
@@ -270,6 +278,7 @@ class WorkerPool:
             if not seat.owed:
                 seat.answered_at = time.monotonic()
             seat.owed += 1
+        seat.told += 1
         try:
             seat.worker.send(message)
         except zmq.ZMQError as error:
@@ -284,23 +293,37 @@ class WorkerPool:
             return
         seat = self._seats.get(message.call)
         if seat is None or seat.worker is not worker:
-            logger.warning(
-                "dropped a message of %s worker %s: not its call", self.spec.name, worker.pid
-            )
+            if worker.sandboxed and not worker.retired:
+                raise ProtocolError("a message of a call that is not the worker's")
+            # The last words of a call that was ended meanwhile.
+            logger.debug("dropped a message of %s worker %s", self.spec.name, worker.pid)
             return
-        seat.answered_at = time.monotonic()
+        seat.heard += 1
+        if worker.sandboxed and seat.heard > self._allowance(seat):
+            self._kill(seat, ToolError("TooManyMessages", "the tool's process floods its channel"))
+            return
         match message:
             case m.Opened():
                 seat.owed = max(0, seat.owed - 1)
+                seat.answered_at = time.monotonic()
             case m.Progress():
                 seat.owed = max(0, seat.owed - (message.fed - seat.fed))
                 seat.fed = message.fed
+                seat.answered_at = time.monotonic()
             case m.Failed() | m.Aborting() | m.Finished():
                 self._expect_release(seat)
             case m.Released():
                 self._released(seat, worker)
                 return
         self._events.from_worker(message.call, message)
+
+    def _allowance(self, seat: _Seat) -> float:
+        """How many messages a call may have sent: several for each that it got, and some a second.
+
+        Our own worker stays far below; what a model wrote in its process need not.
+        """
+        seconds = time.monotonic() - seat.assigned_at
+        return _MESSAGES_AT_ONCE + 4 * seat.told + _MESSAGES_A_SECOND * seconds
 
     def _hello(self, worker: Worker, message: m.WorkerHello) -> None:
         if message.token != worker.token:
@@ -347,17 +370,20 @@ class WorkerPool:
                 elif seat.owed and now - seat.answered_at > self.spec.limits.timeout_s + _GRACE_S:
                     limit = self.spec.limits.timeout_s
                     self._kill_late(seat, f"a hook took longer than {limit:g} s")
-                elif self._too_large(seat.worker):
-                    self._kill(
-                        seat,
-                        ToolError(
-                            "MemoryLimit", "the tool's processes hold too much memory together"
-                        ),
-                    )
+            await self._watch_memory()
 
-    def _too_large(self, worker: Worker) -> bool:
+    async def _watch_memory(self) -> None:
+        """Kill workers that hold more memory than they may, with all that they started."""
         limit = self.spec.limits.memory_bytes
-        return limit is not None and worker.memory_bytes(limit) > limit
+        if limit is None:
+            return
+        for worker in [w for w, calls in self._workers.items() if calls and not w.retired]:
+            # It reads /proc, which takes milliseconds on a machine with many processes.
+            held = await asyncio.to_thread(worker.memory_bytes, limit)
+            if held > limit:
+                message = f"the tool's processes hold more than {limit} bytes together"
+                for call in list(self._workers.get(worker, ())):
+                    self._kill(self._seats[call], ToolError("MemoryLimit", message))
 
     def _kill_late(self, seat: _Seat, message: str) -> None:
         self._kill(seat, ToolError("ToolTimeout", message))

@@ -67,7 +67,11 @@ class Worker:
         Args:
             channel: the address that it connects to.
         """
-        config = m.WorkerConfig(self.spec, channel, self.token, self.sandboxed, self.spec.sandbox)
+        secret = self.spec.environment
+        public = msgspec.structs.replace(self.spec, environment={})
+        config = m.WorkerConfig(
+            public, sorted(secret), channel, self.token, self.sandboxed, self.spec.sandbox
+        )
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "sgl_conveyor.worker", "--serve", msgspec.json.encode(config).decode()),
@@ -75,11 +79,12 @@ class Worker:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **self.spec.environment},
+            start_new_session=True,
             preexec_fn=die_with_parent(),
         )
         try:
             if self.retired:
-                process.kill()
+                self.kill()
             reading = asyncio.ensure_future(self._read_stderr(process))
             code = await process.wait()
             # What it said last may still be on its way.
@@ -87,7 +92,7 @@ class Worker:
             reading.cancel()
         finally:
             self.kill()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = _signal_name(-code) if code < 0 else f"exit code {code}"
         lines = self._stderr.decode(errors="replace").strip().splitlines()
         return how if self.used or not lines else f"{how}: {lines[-1]}"
 
@@ -113,7 +118,7 @@ class Worker:
         self.retired = True
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def memory_bytes(self, enough: int) -> int:
         """Memory of the process and all that it started (bytes).
@@ -132,6 +137,13 @@ class Worker:
         if resident <= enough:
             return resident
         return sum(_bytes(process, "memory_full_info", "pss") for process in processes)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {signal.Signals(number).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
 
 
 def _bytes(process: psutil.Process, method: str, field: str) -> int:
@@ -171,6 +183,8 @@ class WorkerFactory:
                 logger.warning("dropped a message on the workers' socket: nobody we started")
             else:
                 self._bring(entry[0], frames[1], entry[1])
+            # A socket that always has more would keep all others waiting.
+            await asyncio.sleep(0)
 
     async def run(
         self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
@@ -231,14 +245,19 @@ class WorkerFactory:
     async def _listen_to(
         self, worker: Worker, socket: zmq.asyncio.Socket, received: Received
     ) -> None:
-        while True:
+        while not worker.retired:
             self._bring(worker, await socket.recv(), received)
+            await asyncio.sleep(0)
 
     def _bring(self, worker: Worker, frame: bytes, received: Received) -> None:
+        name, pid = worker.spec.name, worker.pid
         try:
-            message = self._decoder.decode(frame)
+            received(worker, self._decoder.decode(frame))
         except ProtocolError as error:
-            name, pid = worker.spec.name, worker.pid
             logger.warning("dropped a message of %s worker %s: %s", name, pid, error)
-            return
-        received(worker, message)
+            if worker.sandboxed:
+                # Only hostile code sends such a thing; it could fill the log with them.
+                worker.kill()
+        except Exception:
+            logger.exception("a message of %s worker %s failed", name, pid)
+            worker.kill()

@@ -18,6 +18,8 @@ from sgl_conveyor.core import CallRefused, Grammar, Outcome, Timings, ToolError
 
 #: Seconds that the server may take beyond a wait that it was asked for.
 _ANSWER_LIMIT_S = 30.0
+#: Seconds before a server that was too busy to answer is asked again.
+_RETRY_S = 0.5
 #: Longest wait of one GET (seconds).
 _POLL_S = 60.0
 
@@ -134,6 +136,9 @@ class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
                     params={"wait": wait},
                     timeout=wait + _ANSWER_LIMIT_S,
                 )
+                if answer.status_code == 503 and time.monotonic() < deadline:
+                    time.sleep(_RETRY_S)
+                    continue
                 _check(answer)
                 view = answer.json()
                 if view["result"] is not None:
@@ -146,6 +151,9 @@ class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
             return Outcome(error=refusal_error(refused))
         except httpx.HTTPError as error:
             return Outcome(error=connection_error(error))
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+            message = f"the server's answer cannot be read: {type(error).__name__}"
+            return Outcome(error=ToolError("ProtocolError", message))
 
     def delete_call(self, call: str) -> None:
         """Abort a call whose region will not be decoded.

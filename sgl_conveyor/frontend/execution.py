@@ -7,6 +7,7 @@ have to be put in the place of a module global that two functions look up.)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
@@ -28,6 +29,8 @@ from sgl_conveyor.frontend.endpoint import (
 from sgl_conveyor.frontend.expressions import SglToolRegion, SglToolResult, region_parameters
 
 RESULT = ".result"
+#: The reason that the server gives when we have deleted the call ourselves.
+_DELETED = "the client deleted the call"
 #: Seconds between two looks at whether the program that should fill a variable still runs.
 _LOOK_INTERVAL_S = 0.1
 #: Seconds that a result may come later than the tool's own timeout.
@@ -74,6 +77,19 @@ class _RegionOutcome:
     def settle(self, outcome: Outcome) -> None:
         """The outcome is known without asking."""
         self._outcome = outcome
+
+    def settle_unless_aborted(self, error: ToolError) -> None:
+        """Decoding failed: with this error, unless the tool had ended the call before."""
+        read = self._read
+        assert read is not None
+
+        def read_then_decide() -> Outcome:
+            outcome = read()
+            if outcome.error is None and outcome.aborted == _DELETED:
+                return Outcome(error=error, timings=outcome.timings)
+            return outcome
+
+        self._read = read_then_decide
 
     def __call__(self) -> Outcome:
         self._text.wait()
@@ -142,15 +158,14 @@ def _execute_region(executor: StreamExecutor, region: SglToolRegion) -> None:
                 f"a tool region needs a ConveyorEndpoint, not a {type(endpoint).__name__}",
             )
         opened = endpoint.open_call(region.tool, region.name, partial=region.partial)
-        try:
-            _decode(executor, endpoint, region, opened)
-        finally:
-            # Even a region that failed has an outcome on the server, which says more.
-            outcome.will_read(endpoint, opened)
     except CallRefused as refused:
         outcome.settle(Outcome(error=refusal_error(refused)))
     except httpx.HTTPError as error:
         outcome.settle(Outcome(error=connection_error(error)))
+    else:
+        # A region that failed has an outcome on the server, which says why.
+        outcome.will_read(endpoint, opened)
+        _decode(executor, endpoint, region, opened, outcome)
     finally:
         executor.variable_event[region.name].set()
         if executor.stream:
@@ -158,7 +173,11 @@ def _execute_region(executor: StreamExecutor, region: SglToolRegion) -> None:
 
 
 def _decode(
-    executor: StreamExecutor, endpoint: ConveyorEndpoint, region: SglToolRegion, opened: OpenedCall
+    executor: StreamExecutor,
+    endpoint: ConveyorEndpoint,
+    region: SglToolRegion,
+    opened: OpenedCall,
+    outcome: _RegionOutcome,
 ) -> None:
     defaults = executor.default_sampling_para.to_srt_kwargs()
     stop = list(executor.chat_template.stop_str or [])
@@ -179,9 +198,12 @@ def _decode(
             _append(executor, region.name, piece, {**meta_info, "call": opened.call})
             executor.stream_var_event[region.name].set()
             executor.stream_text_event.set()
-    except (CallRefused, httpx.HTTPError):
-        endpoint.delete_call(opened.call)
-        raise
+    except (CallRefused, httpx.HTTPError) as error:
+        outcome.settle_unless_aborted(
+            refusal_error(error) if isinstance(error, CallRefused) else connection_error(error)
+        )
+        with contextlib.suppress(httpx.HTTPError):
+            endpoint.delete_call(opened.call)
 
 
 def _append(executor: StreamExecutor, name: str, text: str, meta_info: dict[str, Any]) -> None:

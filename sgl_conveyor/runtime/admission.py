@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import HTTPException
@@ -23,6 +26,7 @@ DISPATCHER_GONE = (
 )
 
 _ATTACHED = "_conveyor_attached"
+_MAX_REASON_CHARS = 2000
 _RID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -72,39 +76,35 @@ class Admission:
     async def _generate(
         self, original: Callable[..., AsyncIterator[Any]], manager: Any, obj: Any, request: Any
     ) -> AsyncIterator[Any]:
-        call = await self._attach(obj)
-        tokens: int | None = None
+        attached = await self._attach(obj)
         reason = "the client disconnected"
-        reported = False
         try:
             async for output in original(manager, obj, request):
                 ended = output["meta_info"].get("finish_reason")
-                if ended is not None and not reported:
-                    if ended["type"] == "abort":
-                        reason = str(ended.get("message") or "the request was aborted")
-                    else:
-                        tokens = output["meta_info"]["completion_tokens"]
-                    reported = True
-                    self._report(m.RequestEnded(call, obj.rid, tokens, reason))
+                if ended is not None and ended["type"] == "abort":
+                    why = str(ended.get("message") or "the request was aborted")
+                    self._report(attached, None, why)
+                elif ended is not None:
+                    self._report(attached, output["meta_info"]["completion_tokens"], "")
                 yield output
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise
         finally:
-            if not reported:
-                self._report(m.RequestEnded(call, obj.rid, None, reason))
+            self._report(attached, None, reason)
 
-    async def _attach(self, obj: Any) -> str:
-        """Attach a request to the call that it names, once; returns the call's id.
+    async def _attach(self, obj: Any) -> _Attached:
+        """Attach a request to the call that it names, once.
 
         Raises:
             HTTPException: it cannot be (400, 404, 410 or 503).
         """
         call = call_of(obj)
-        if not isinstance(call, str):
+        if not isinstance(call, str) or not call.isascii():
             raise HTTPException(400, 'custom_params.conveyor must be {"call": the id of a call}')
-        if getattr(obj, _ATTACHED, None) == call:
-            return call
+        attached: _Attached | None = getattr(obj, _ATTACHED, None)
+        if attached is not None and attached.call == call:
+            return attached
         refusal = refusal_of(obj)
         if refusal is not None:
             raise HTTPException(400, refusal)
@@ -127,15 +127,43 @@ class Admission:
             raise HTTPException(refused.status, refused.message) from None
         except DispatcherGone:
             raise HTTPException(503, DISPATCHER_GONE) from None
-        setattr(obj, _ATTACHED, call)
-        return call
+        attached = _Attached(call, obj.rid)
+        setattr(obj, _ATTACHED, attached)
+        # A response that never begins never ends: then the request's own end is what we see.
+        weakref.finalize(obj, self._abandoned, attached, asyncio.get_running_loop()).atexit = False
+        return attached
 
-    def _report(self, ended: m.RequestEnded) -> None:
+    def _abandoned(self, attached: _Attached, loop: asyncio.AbstractEventLoop) -> None:
+        """A request is forgotten, in whatever thread the collector runs."""
+        if not attached.reported and not loop.is_closed():
+            loop.call_soon_threadsafe(self._report, attached, None, "the request never ran")
+
+    def _report(self, attached: _Attached, tokens: int | None, reason: str) -> None:
+        """Report a request's end, once.
+
+        Args:
+            attached: the request.
+            tokens: how many were committed, at a normal end.
+            reason: why it ended otherwise.
+        """
+        if attached.reported:
+            return
+        attached.reported = True
+        reason = reason[:_MAX_REASON_CHARS].encode(errors="replace").decode()
         try:
-            self._control().tell(ended)
+            self._control().tell(m.RequestEnded(attached.call, attached.rid, tokens, reason))
         except DispatcherGone:
             # Its calls are gone with it.
-            logger.debug("no dispatcher to hear that request %s ended", ended.rid)
+            logger.debug("no dispatcher to hear that request %s ended", attached.rid)
+
+
+@dataclass
+class _Attached:
+    """A request that decodes a call's region, and whether its end was reported."""
+
+    call: str
+    rid: str
+    reported: bool = False
 
 
 def call_of(obj: Any) -> Any:
@@ -153,6 +181,8 @@ def refusal_of(obj: Any) -> str | None:
     """Why a request with a region cannot be served, in one sentence; None if it can."""
     params = obj.sampling_params
     ids = getattr(obj, "input_ids", None)
+    if obj.text is None and not ids:
+        return "a request with a tool region takes text or input_ids"
     if (
         not isinstance(params, dict)
         or isinstance(obj.text, list)
@@ -163,6 +193,8 @@ def refusal_of(obj: Any) -> str | None:
         return "a request with a tool region cannot have n > 1: a region is one text"
     if params.get("beam_width") not in (None, 1):
         return "a request with a tool region cannot use beam search: its tokens must be final"
+    if not _is_text_list(params.get("stop") or []):
+        return "stop must be a text or a list of texts"
     if params.get("ignore_eos"):
         return "a request with a tool region cannot have ignore_eos: its grammar ends with EOS"
     if params.get("stop_regex"):
@@ -170,3 +202,14 @@ def refusal_of(obj: Any) -> str | None:
     if obj.rid is not None and (not isinstance(obj.rid, str) or not _RID.fullmatch(obj.rid)):
         return "the rid of a request with a tool region is 32 hex digits: SGLang aborts by prefix"
     return None
+
+
+def _is_text_list(stop: Any) -> bool:
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
+        return False
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -25,6 +25,10 @@ class DispatcherGone(ConveyorError):
     """The dispatcher is not there, or ended before it answered."""
 
 
+class DispatcherSlow(DispatcherGone):
+    """The dispatcher is there, but did not answer in time."""
+
+
 class ControlLine:
     """Asks the dispatcher; made in the event loop that uses it.
 
@@ -84,7 +88,7 @@ class ControlLine:
             async with asyncio.timeout(limit_s):
                 message: m.ToHttp = await answer
         except TimeoutError:
-            raise DispatcherGone(f"no answer within {limit_s:g} s") from None
+            raise DispatcherSlow(f"no answer within {limit_s:g} s") from None
         finally:
             self._pending.pop(seq, None)
         if isinstance(message, m.Refused):
@@ -111,7 +115,10 @@ class ControlLine:
                 logger.warning("dropped a message of the dispatcher: %s", error)
                 continue
             if isinstance(message, m.StopRequest):
-                self._stop_request(message.rid)
+                try:
+                    self._stop_request(message.rid)
+                except Exception:
+                    logger.exception("request %s could not be stopped", message.rid)
             elif (answer := self._pending.get(message.seq)) is not None and not answer.done():
                 answer.set_result(message)
 

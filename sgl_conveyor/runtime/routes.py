@@ -8,16 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import CallRefused, ToolSpec
 from sgl_conveyor.runtime.admission import DISPATCHER_GONE
-from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlLine, DispatcherGone
+from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlLine, DispatcherGone, DispatcherSlow
 
-#: Longest wait of one GET (seconds).
-MAX_WAIT_S = 300.0
 _CALL_GONE = "the call is no longer kept: its dispatcher ended"
 
 
@@ -66,45 +64,54 @@ def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> AP
 
     @router.get("/calls/{call}")
     async def read_call(
-        call: str, wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0
-    ) -> JSONResponse:
+        call: str, wait: Annotated[float, Query(ge=0, le=m.MAX_WAIT_S)] = 0.0
+    ) -> Response:
         return await _view(lambda seq: m.ReadCall(seq, call, wait), wait + ANSWER_LIMIT_S)
 
     @router.delete("/calls/{call}")
-    async def delete_call(call: str) -> JSONResponse:
+    async def delete_call(call: str) -> Response:
         return await _view(lambda seq: m.DeleteCall(seq, call), ANSWER_LIMIT_S)
 
     @router.get("/tools")
     async def list_tools() -> JSONResponse:
         return JSONResponse({"tools": [openai_function(tool) for tool in tools]})
 
-    async def _view(question: Callable[[int], m.FromHttp], limit_s: float) -> JSONResponse:
+    async def _view(question: Callable[[int], m.FromHttp], limit_s: float) -> Response:
         try:
             view = await control().ask(question, limit_s)
+        except DispatcherSlow:
+            return _error(503, "the dispatcher did not answer in time: try again")
         except DispatcherGone:
             return _error(410, _CALL_GONE)
         except CallRefused as refused:
             return _error(refused.status, refused.message)
         assert isinstance(view, m.CallView)
-        return JSONResponse(view_as_json(view))
+        return Response(view_as_json(view), media_type="application/json")
 
     return router
 
 
-def view_as_json(view: m.CallView) -> dict[str, Any]:
-    """A call as `GET /conveyor/calls/{call}` shows it."""
-    outcome = msgspec.to_builtins(view.outcome)
-    timings = outcome.pop("timings")
-    return {
+def view_as_json(view: m.CallView) -> bytes:
+    """A call as `GET /conveyor/calls/{call}` shows it; its value is JSON already."""
+    outcome = view.outcome
+    content: dict[str, Any] = {
         "call": view.call,
         "tool": view.tool,
         "region": view.region,
         "state": view.state,
         "text": view.text,
-        "emitted": outcome["emitted"],
-        "result": outcome if view.ended else None,
-        "timings": timings,
+        "emitted": outcome.emitted,
+        "result": None,
+        "timings": outcome.timings,
     }
+    if view.ended:
+        content["result"] = {
+            "value": msgspec.Raw(outcome.value or b"null"),
+            "error": outcome.error,
+            "aborted": outcome.aborted,
+            "emitted": outcome.emitted,
+        }
+    return msgspec.json.encode(content)
 
 
 def openai_function(tool: ToolSpec) -> dict[str, Any]:

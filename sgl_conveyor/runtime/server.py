@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 #: KV tokens on a CPU, unless the flags say otherwise: allocating more takes seconds.
 _CPU_TOKENS = 32768
 _CONNECT_LIMIT_S = 30.0
+_ABORT_TRIES = 10
+_ABORT_INTERVAL_S = 0.2
 
 
 def cpu_flags(argv: list[str], cores: list[int]) -> tuple[list[str], dict[str, str]]:
@@ -58,7 +60,6 @@ def main(argv: list[str]) -> int:
         _serve(argv)
     except ConfigurationError as error:
         print(f"sgl_conveyor: {error}", file=sys.stderr, flush=True)
-        _end_children()
         return 2
     finally:
         _end_children()
@@ -114,6 +115,7 @@ class _HttpSide:
         self._make_line = ControlLine
         self._line: ControlLine | None = None
         self._manager: Any = None
+        self._stopping: set[asyncio.Task[None]] = set()
 
     def use(self, manager: Any) -> None:
         """Take SGLang's tokenizer manager, and write its tokenizer for the dispatcher."""
@@ -130,13 +132,37 @@ class _HttpSide:
         if self._line is None:
             directory = run_directory()
             assert directory is not None
-            self._line = self._make_line(directory, self._manager.abort_request)
+            self._line = self._make_line(directory, self._stop)
         return self._line
+
+    def _stop(self, rid: str) -> None:
+        """Have SGLang end a request; the task is kept until it is done."""
+        task = asyncio.ensure_future(self._stop_surely(rid))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def _stop_surely(self, rid: str) -> None:
+        """Abort a request again until it is gone.
+
+        SGLang forgets an abort that comes before its request has reached the scheduler, and
+        ignores a second one; ours can come as early as that, from a tool's `open()`.
+        """
+        for _ in range(_ABORT_TRIES):
+            state = self._manager.rid_to_state.get(rid)
+            if state is not None:
+                state.abort_sent = False
+                self._manager.abort_request(rid)
+            await asyncio.sleep(_ABORT_INTERVAL_S)
 
     def hello(self) -> None:
         """Say that the server answers; called in SGLang's warm-up thread."""
-        future = asyncio.run_coroutine_threadsafe(self._hello(), self._manager.event_loop)
-        future.result(timeout=2 * _CONNECT_LIMIT_S)
+        try:
+            future = asyncio.run_coroutine_threadsafe(self._hello(), self._manager.event_loop)
+            future.result(timeout=2 * _CONNECT_LIMIT_S)
+        except Exception:
+            # Nobody looks at what this thread raises, and the launcher waits for the hello.
+            logger.exception("the HTTP side could not say hello to the dispatcher")
+            os._exit(2)
 
     async def _hello(self) -> None:
         from sgl_conveyor import messages as m

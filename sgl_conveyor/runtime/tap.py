@@ -58,21 +58,30 @@ class Tap:
             reqs: the batch's requests (`sglang.srt.managers.schedule_batch.Req`).
             skip_req: one of them that SGLang does not stream either.
         """
+        records = []
         try:
-            records = [
-                record
-                for req in reqs
-                if req is not skip_req
-                and (tapped := getattr(req, _MARK, _UNKNOWN)) is not None
-                and (record := _record(req, tapped)) is not None
-            ]
+            for req in reqs:
+                tapped = getattr(req, _MARK, _UNKNOWN)
+                if tapped is None or req is skip_req:
+                    continue
+                try:
+                    record = _record(req, tapped)
+                except Exception:
+                    # One request that cannot be read costs the others nothing.
+                    self._failed()
+                    continue
+                if record is not None:
+                    records.append(record)
             if records:
                 self._socket.send(m.encode(m.TapStep(time.monotonic(), records)), zmq.DONTWAIT)
         except Exception:
-            self._failures += 1
-            # Each power of two, so that a lasting fault does not fill the log.
-            if self._failures & (self._failures - 1) == 0:
-                logger.exception("the tap could not send (%d times so far)", self._failures)
+            self._failed()
+
+    def _failed(self) -> None:
+        """Log an error at each power of two, so that a lasting fault does not fill the log."""
+        self._failures += 1
+        if self._failures & (self._failures - 1) == 0:
+            logger.exception("the tap failed (%d times so far)", self._failures)
 
 
 _UNKNOWN = _Tapped("")
@@ -111,7 +120,8 @@ def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
 
 
 def _prompt_tail(req: Any) -> list[int]:
-    return list(req.origin_input_ids[-PROMPT_TAIL:])
+    # As SGLang's own detokenizer: without the placeholders of images.
+    return list(req.origin_input_ids_unpadded[-PROMPT_TAIL:])
 
 
 def _call_of(req: Any) -> str | None:

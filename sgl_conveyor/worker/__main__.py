@@ -46,7 +46,7 @@ def _describe(sources: list[str]) -> int:
     specs = []
     for source in sources:
         try:
-            specs.append(describe(load_tool(source)))
+            specs.append(describe(load_tool(source), source if ":" in source else None))
         except ConveyorError:
             raise
         except Exception:
@@ -99,7 +99,7 @@ def _enter_sandbox(config: WorkerConfig) -> None:
         ],
         channel=path_of(config.channel),
         module=config.spec.source.partition(":")[0],
-        environment=config.spec.environment,
+        environment={name: os.environ[name] for name in config.variables},
     )
     # Not even bubblewrap keeps our environment: its memory may be seen from inside.
     os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})

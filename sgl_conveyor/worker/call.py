@@ -19,8 +19,6 @@ from sgl_conveyor.tool import CallInfo, Tool, ToolAbort, ToolFailure
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
 
-#: Bytes of a result as JSON.
-MAX_RESULT_BYTES = 16 * 1024 * 1024
 #: Progress is reported when this many seconds have passed since the last report, or sooner.
 _PROGRESS_INTERVAL_S = 0.05
 _MAX_MESSAGE_CHARS = 2000
@@ -201,9 +199,9 @@ def encode_value(value: Any) -> bytes:
         ValueError: it is larger than 16 MiB.
     """
     data = msgspec.json.encode(value, enc_hook=_dump)
-    if len(data) > MAX_RESULT_BYTES:
+    if len(data) > m.MAX_RESULT_BYTES:
         raise ValueError(
-            f"the result has {len(data)} bytes as JSON: the limit is {MAX_RESULT_BYTES}"
+            f"the result has {len(data)} bytes as JSON: the limit is {m.MAX_RESULT_BYTES}"
         )
     return data
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,9 +37,11 @@ def _serve_sync(
 ) -> None:
     """One call at a time and no event loop: a hook may start one of its own."""
     decoder = m.to_worker()
+    owner = (os.getpid(), threading.get_ident())
     runner: CallRunner | None = None
 
     def send(message: m.FromWorker) -> None:
+        _check_thread(owner)
         channel.send(m.encode(message))
 
     while not (once and runner is not None and runner.over):
@@ -66,8 +70,17 @@ async def _serve_async(
     tasks: dict[str, _CallTask] = {}
     one_is_over = asyncio.Event()
 
+    outgoing: asyncio.Queue[m.FromWorker] = asyncio.Queue()
+    owner = (os.getpid(), threading.get_ident())
+
     def send(message: m.FromWorker) -> None:
-        socket.send(m.encode(message), zmq.DONTWAIT)
+        _check_thread(owner)
+        outgoing.put_nowait(message)
+
+    async def send_all() -> None:
+        while True:
+            await socket.send(m.encode(await outgoing.get()))
+            outgoing.task_done()
 
     def over(call: str) -> None:
         tasks.pop(call, None)
@@ -84,12 +97,21 @@ async def _serve_async(
                 tasks[message.call].put(message)
 
     receiving = asyncio.ensure_future(receive())
+    sending = asyncio.ensure_future(send_all())
     if once:
         first_over = asyncio.ensure_future(one_is_over.wait())
         await asyncio.wait({receiving, first_over}, return_when=asyncio.FIRST_COMPLETED)
+        await outgoing.join()
         receiving.cancel()
+        sending.cancel()
     else:
-        await receiving
+        await asyncio.gather(receiving, sending)
+
+
+def _check_thread(owner: tuple[int, int]) -> None:
+    """Refuse to use the channel from elsewhere: two users of one socket end its process."""
+    if owner != (os.getpid(), threading.get_ident()):
+        raise RuntimeError("emit() belongs to the process and the thread that runs the hooks")
 
 
 class _CallTask:

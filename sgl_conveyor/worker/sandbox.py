@@ -37,7 +37,7 @@ _FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alte
 def command(
     inside: list[str], *, channel: Path | None, module: str, environment: dict[str, str]
 ) -> list[str]:
-    """The command that runs another one in a sandbox.
+    """The command that runs another one in a sandbox; for `exec`, or a child with our descriptors.
 
     Args:
         inside: the command; its program must be visible inside.
@@ -55,17 +55,31 @@ def command(
     bwrap = _program("bwrap", "bubblewrap")
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
     if os.getuid() != 0:
-        return [bwrap, *view, *last, "--uid", "65534", "--gid", "65534", "--", *inside]
+        view += [*last, "--uid", "65534", "--gid", "65534"]
+        return [bwrap, "--args", _arguments_file(view), "--", *inside]
     user = str(_unused_user())
-    keep = [f for cap in ("SETUID", "SETGID", "SETPCAP") for f in ("--cap-add", f"CAP_{cap}")]
+    view += ["--cap-drop", "ALL"]
+    for capability in ("SETUID", "SETGID", "SETPCAP"):
+        view += ["--cap-add", f"CAP_{capability}"]
     become = [
         _program("setpriv", "util-linux"), "--reuid", user, "--regid", user, "--clear-groups",
         "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pdeathsig", "KILL",
     ]  # fmt: skip
     return [
-        bwrap, *view, "--cap-drop", "ALL", *keep, "--", *become,
+        bwrap, "--args", _arguments_file(view), "--", *become,
         bwrap, "--die-with-parent", *last, "--dev-bind", "/", "/", "--", *inside,
     ]  # fmt: skip
+
+
+def _arguments_file(arguments: list[str]) -> str:
+    """The number of a descriptor that bubblewrap reads arguments from.
+
+    They hold the worker's environment, which a command line would show to every user.
+    """
+    descriptor = os.memfd_create("bwrap-arguments", 0)
+    os.write(descriptor, b"".join(argument.encode() + b"\0" for argument in arguments))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return str(descriptor)
 
 
 def apply_limits(limits: Limits) -> None:
@@ -96,7 +110,12 @@ def check() -> None:
     argv = command(inside, channel=None, module="sgl_conveyor", environment={})
     try:
         run = subprocess.run(
-            argv, capture_output=True, text=True, timeout=_CHECK_LIMIT_S, check=False
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=_CHECK_LIMIT_S,
+            check=False,
+            close_fds=False,
         )
     except subprocess.TimeoutExpired:
         raise ConfigurationError(f"a sandbox did not start within {_CHECK_LIMIT_S:g} s") from None

@@ -103,6 +103,7 @@ class Harness:
         """The call, when it has ended or the wait is over."""
         view = self.ask(m.ReadCall, call, wait)
         assert isinstance(view, m.CallView), view
+        view.outcome.value = msgspec.json.decode(view.outcome.value or b"null")
         return view
 
     def refusal(self, make: type, *arguments: object) -> tuple[int, str]:

@@ -326,3 +326,15 @@ class TestShutdown:
             conveyor.process.wait(10)
             _, alive = psutil.wait_procs(started, timeout=10)
             assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+class TestOddResults:
+    def test_an_integer_of_any_size_is_a_result(self) -> None:
+        with dispatcher(["tests.tools.puppet:Large"]) as conveyor:
+            assert conveyor.run("large", "x").outcome.value == 2**70
+
+    def test_output_never_resets_the_limit_of_a_hook(self, conveyor: Harness) -> None:
+        call = conveyor.create("puppet")
+        conveyor.attach(call)
+        conveyor.decode(call, "chatter 20\nmore")
+        assert conveyor.read(call).outcome.error.type == "ToolTimeout"

@@ -1,9 +1,10 @@
 """SGLang's own programs do on our server what they do on a stock one, and a stock one is stock.
 
-Of `sglang.test.test_programs`, not run here: decode_int, few_shot_qa, react and stream_logprobs fail on
-both servers (135 million parameters do not know the answers); decode_json_regex and parallel_decoding pass on
-both and take minutes; parallel_encoding hangs on both (it asks for a route that SGLang 0.5.23 does
-not have); image_qa needs a vision model; the two speculative ones need OpenAI's API.
+Of `sglang.test.test_programs`, not run here: decode_int, few_shot_qa, react and stream_logprobs
+fail on both servers (135 million parameters do not know the answers); decode_json_regex and
+parallel_decoding pass on both and take minutes; parallel_encoding hangs on both (it asks for a
+route that SGLang 0.5.23 does not have); image_qa needs a vision model; the two speculative ones
+need OpenAI's API.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class TestHostileCode:
         other = conveyor.create("python")
         conveyor.attach(other)
         view = run(conveyor, forge + "print('done')\n")
-        assert view.outcome.value == "done\n"
+        assert view.outcome.error.type == "WorkerLost"
         conveyor.decode(other, "print('mine')\n", STOP)
         assert conveyor.read(other).outcome.value == "mine\n"
 
@@ -202,3 +202,70 @@ def test_a_worker_is_small_before_its_tools_own_imports() -> None:
     with dispatcher(["tests.tools.puppet:Nothing"]) as conveyor:
         [worker] = conveyor.workers()
         assert psutil.Process(worker.pid).memory_info().rss <= 60 * MIB
+
+
+class TestHostileMessages:
+    """What a model wrote shares its worker's process, and so can say anything to the dispatcher."""
+
+    SOCKET = (
+        "import gc, zmq, time\nfrom sgl_conveyor import messages as m\n"
+        "from sgl_conveyor.core import UnitTiming\n"
+        "from sgl_conveyor.worker.call import CallRunner\n"
+        "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+        "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
+    )
+
+    def attack(self, conveyor: Harness, source: str) -> m.CallView:
+        view = run(conveyor, self.SOCKET + source)
+        assert value(conveyor, "print('next')\n") == "next\n"
+        return view
+
+    def test_a_flood_of_progress_ends_the_call(self, conveyor: Harness) -> None:
+        flood = (
+            "while True:\n    s.send(m.encode(m.Progress(r.call, [UnitTiming(0, 0, 0)] * 99, 0)))\n"
+        )
+        assert self.attack(conveyor, flood).outcome.error.type == "TooManyMessages"
+
+    def test_a_deeply_nested_result_reaches_nobody(self, conveyor: Harness) -> None:
+        forge = (
+            "from sgl_conveyor.worker import call\n"
+            "call.encode_value = lambda value: b'[' * 500000 + b']' * 500000\n"
+        )
+        assert self.attack(conveyor, forge).outcome.error.type == "ProtocolError"
+
+    def test_times_that_are_no_numbers_are_left_out(self, conveyor: Harness) -> None:
+        forge = "nan = float('nan')\ns.send(m.encode(m.Progress(r.call, [UnitTiming(nan, nan, nan)], 0)))\n"
+        view = self.attack(conveyor, forge)
+        assert all(unit.ready == unit.ready for unit in view.outcome.timings.units)
+
+
+class TestOutput:
+    def test_threads_and_forked_processes_may_print(self, conveyor: Harness) -> None:
+        source = (
+            "import threading, os\n"
+            "def work():\n    for _ in range(2000):\n        print('x')\n\n"
+            "threads = [threading.Thread(target=work) for _ in range(8)]\n"
+            "_ = [t.start() for t in threads], [t.join() for t in threads]\n"
+            "def fork():\n"
+            "    pid = os.fork()\n"
+            "    if pid == 0:\n        print('a child')\n        os._exit(0)\n"
+            "    os.waitpid(pid, 0)\n\n"
+            "fork()\n"
+        )
+        text = value(conveyor, source)
+        assert text.count("x") == 16000
+        assert "a child\n" in text
+
+    def test_a_fork_that_leaves_its_statement_ends(self, conveyor: Harness) -> None:
+        source = "import os\npid = os.fork()\nprint('once')\n_ = os.waitpid(pid, 0)\n"
+        assert value(conveyor, source) == "once\n"
+
+    def test_much_printing_keeps_nobody_else_waiting(self, conveyor: Harness) -> None:
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        conveyor.decode(call, "for i in range(100000):\n    print(i % 10)\n", STOP)
+        answers = 0
+        while conveyor.read(call, 0).state != "done":
+            answers += 1
+        assert conveyor.read(call).outcome.error is None
+        assert answers > 5

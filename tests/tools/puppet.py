@@ -8,7 +8,7 @@ from sgl_conveyor.tool import Tool, ToolAbort
 
 
 class Puppet(Tool):
-    """Each line is an order: `sleep 5`, `raise`, `stop`, `die`, `say hello`, or anything else.
+    """Each line is an order: `sleep 5`, `raise`, `stop`, `die`, `say hello`, `chatter 5`, or nothing.
 
     What is called is written to the file that PUPPET_RECORD names, a line a call.
     """
@@ -52,6 +52,10 @@ class Puppet(Tool):
             os._exit(7)
         elif verb == "say":
             self.emit(argument)
+        elif verb == "chatter":
+            for _ in range(int(float(argument) / 0.1)):
+                self.emit("still here\n")
+                time.sleep(0.1)
 
 
 class AsyncPuppet(Puppet):
@@ -78,6 +82,13 @@ class Nothing(Tool):
 
     def finish(self) -> None:
         return None
+
+
+class Large(Tool):
+    """Its result is a larger integer than MessagePack has."""
+
+    def finish(self) -> int:
+        return 2**70
 
 
 class Strict(Tool):

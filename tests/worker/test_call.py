@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import ToolError
+from sgl_conveyor.messages import MAX_RESULT_BYTES
 from sgl_conveyor.tool import HOOKS, Tool, ToolAbort, ToolFailure, describe
 from sgl_conveyor.worker.call import (
-    MAX_RESULT_BYTES,
     CallRunner,
     cancelling_limit,
     encode_value,
