@@ -234,7 +234,10 @@ class TestHostileMessages:
         assert self.attack(conveyor, forge).outcome.error.type == "ProtocolError"
 
     def test_times_that_are_no_numbers_are_left_out(self, conveyor: Harness) -> None:
-        forge = "nan = float('nan')\ns.send(m.encode(m.Progress(r.call, [UnitTiming(nan, nan, nan)], 0)))\n"
+        forge = (
+            "nan = float('nan')\n"
+            "s.send(m.encode(m.Progress(r.call, [UnitTiming(nan, nan, nan)], 0)))\n"
+        )
         view = self.attack(conveyor, forge)
         assert all(unit.ready == unit.ready for unit in view.outcome.timings.units)
 

@@ -8,7 +8,7 @@ from sgl_conveyor.tool import Tool, ToolAbort
 
 
 class Puppet(Tool):
-    """Each line is an order: `sleep 5`, `raise`, `stop`, `die`, `say hello`, `chatter 5`, or nothing.
+    """Each line is an order: `sleep 5`, `raise`, `stop`, `die`, `say hello`, `chatter 5`, or none.
 
     What is called is written to the file that PUPPET_RECORD names, a line a call.
     """
