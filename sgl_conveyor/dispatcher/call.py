@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tokenizers import Tokenizer
 
-from sgl_conveyor import life
+from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import ToolSpec
 from sgl_conveyor.dispatcher.text import TextOptions, TextStream
@@ -51,7 +51,9 @@ class Call:
         """Remember how the request's text is shown."""
         self._options = TextOptions(request.stop, request.keep_stop, request.skip_special_tokens)
 
-    def text_event(self, record: m.TapRecord, at: float, tokenizer: Tokenizer) -> life.Event | None:
+    def text_event(
+        self, record: m.TapRecord, at: float, tokenizer: Tokenizer
+    ) -> events.Event | None:
         """Turn a record of the tap into an event; None if it brings nothing new.
 
         Args:
@@ -62,13 +64,13 @@ class Call:
         if self.life.region_ended:
             return None
         if record.offset != self._seen:
-            return life.TokensLost(expected=self._seen, got=record.offset)
+            return events.TokensLost(expected=self._seen, got=record.offset)
         if self._stream is None:
             self._stream = TextStream(tokenizer, record.prompt_tail or [], self._options)
         self._seen += len(record.tokens)
         text = self._stream.feed(record.tokens, record.finish)
         finish = record.finish.type if record.finish is not None else None
-        return life.TextCommitted(at, len(record.tokens), text, finish)
+        return events.TextCommitted(at, len(record.tokens), text, finish)
 
     def wait(self, seconds: float, answer: Callable[[], None]) -> None:
         """Call `answer` when the call has ended, or after so many seconds."""

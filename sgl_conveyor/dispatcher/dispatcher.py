@@ -16,7 +16,7 @@ import zmq
 import zmq.asyncio
 from tokenizers import Tokenizer
 
-from sgl_conveyor import life
+from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure, send_now
 from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, TransitionError
@@ -77,7 +77,9 @@ class Dispatcher:
         while self._running() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         for call in self._running():
-            self._handle(call, life.ClientAborted(time.monotonic(), "the server is shutting down"))
+            self._handle(
+                call, events.ClientAborted(time.monotonic(), "the server is shutting down")
+            )
         undone = time.monotonic() + 1.0
         while any(pool.busy for pool in self.pools.values()) and time.monotonic() < undone:
             await asyncio.sleep(0.02)
@@ -116,7 +118,7 @@ class Dispatcher:
             found = self._calls.get(call)
             if found is not None:
                 failed = ToolError("InternalError", f"{type(error).__name__}: {error}")
-                self._follow(found, found.life.handle(life.ToolFailed(time.monotonic(), failed)))
+                self._follow(found, found.life.handle(events.ToolFailed(time.monotonic(), failed)))
                 self.pools[found.spec.name].kill(call)
 
     def _committed(self, record: m.TapRecord, at: float) -> None:
@@ -157,7 +159,7 @@ class Dispatcher:
         if isinstance(message, m.RequestEnded):
             call = self._calls.get(message.call)
             if call is not None and call.life.rid == message.rid:
-                self._handle(call, life.RequestEnded(message.tokens, message.reason))
+                self._handle(call, events.RequestEnded(message.tokens, message.reason))
             return
         try:
             match message:
@@ -171,7 +173,7 @@ class Dispatcher:
                 case m.DeleteCall():
                     call = self._calls.find(message.call)
                     self._handle(
-                        call, life.ClientAborted(time.monotonic(), "the client deleted the call")
+                        call, events.ClientAborted(time.monotonic(), "the client deleted the call")
                     )
                     self._answer(peer, call.view(message.seq))
         except CallRefused as refused:
@@ -205,7 +207,7 @@ class Dispatcher:
             why = call.life.outcome.aborted
             raise CallRefused(400, f"the call has ended{': aborted: ' + why if why else ''}")
         call.attach(message)
-        self._handle(call, life.RequestAttached(time.monotonic(), message.rid))
+        self._handle(call, events.RequestAttached(time.monotonic(), message.rid))
 
     def _read(self, peer: bytes, message: m.ReadCall) -> None:
         call = self._calls.find(message.call)
@@ -231,16 +233,16 @@ class Dispatcher:
     def _from_worker(self, call: Call, message: m.FromWorker) -> None:
         match message:
             case m.Opened():
-                event: life.Event = life.ToolOpened(message.started, message.ended)
+                event: events.Event = events.ToolOpened(message.started, message.ended)
             case m.Progress():
-                event = life.UnitsRan(message.units)
+                event = events.UnitsRan(message.units)
             case m.Emitted():
-                event = life.OutputEmitted(message.text)
+                event = events.OutputEmitted(message.text)
             case m.Failed():
-                event = life.ToolFailed(time.monotonic(), _cut(message.error))
+                event = events.ToolFailed(time.monotonic(), _cut(message.error))
             case m.Aborting():
                 reason = message.reason[:_MAX_REASON_CHARS]
-                event = life.ToolAborted(time.monotonic(), reason)
+                event = events.ToolAborted(time.monotonic(), reason)
             case m.Finished():
                 event = _finished(message)
             case _:
@@ -251,46 +253,46 @@ class Dispatcher:
         """Nothing more will come from a call's worker."""
         found = self._calls.get(call)
         if found is not None:
-            self._handle(found, life.ToolFailed(time.monotonic(), error))
+            self._handle(found, events.ToolFailed(time.monotonic(), error))
 
     # --- the calls ---
 
-    def _handle(self, call: Call, event: life.Event) -> None:
+    def _handle(self, call: Call, event: events.Event) -> None:
         try:
             instructions = call.life.handle(event)
         except TransitionError as error:
             # Only a worker that lies, or an error of ours, can bring a call here.
             logger.error("call %s: %s", call.id, error)
-            failed = life.ToolFailed(time.monotonic(), ToolError("TransitionError", str(error)))
+            failed = events.ToolFailed(time.monotonic(), ToolError("TransitionError", str(error)))
             instructions = [
                 *call.life.handle(failed),
-                life.KillTool("it is in an impossible state"),
+                events.KillTool("it is in an impossible state"),
             ]
         self._follow(call, instructions)
 
-    def _follow(self, call: Call, instructions: list[life.Instruction]) -> None:
+    def _follow(self, call: Call, instructions: list[events.Instruction]) -> None:
         pool = self.pools[call.spec.name]
         for instruction in instructions:
             match instruction:
-                case life.Feed():
+                case events.Feed():
                     pool.feed(call.id, instruction.text, instruction.at)
-                case life.EndInput():
+                case events.EndInput():
                     pool.end(call.id, instruction.at)
-                case life.AbortTool():
+                case events.AbortTool():
                     pool.abort(call.id, instruction.reason)
-                case life.KillTool():
+                case events.KillTool():
                     pool.kill(call.id)
-                case life.StopDecoding():
+                case events.StopDecoding():
                     if self._http is not None:
                         self._answer(self._http, m.StopRequest(instruction.rid))
-                case life.SetDeadline():
+                case events.SetDeadline():
                     passed = functools.partial(
-                        self._handle, call, life.DeadlinePassed(instruction.name)
+                        self._handle, call, events.DeadlinePassed(instruction.name)
                     )
                     call.set_deadline(instruction.name, instruction.seconds, passed)
-                case life.ClearDeadline():
+                case events.ClearDeadline():
                     call.clear_deadline(instruction.name)
-                case life.Settle():
+                case events.Settle():
                     call.settle()
 
     async def _sweep(self) -> None:
@@ -303,7 +305,7 @@ def _cut(error: ToolError) -> ToolError:
     return ToolError(error.type[:100], error.message[:_MAX_REASON_CHARS])
 
 
-def _finished(message: m.Finished) -> life.Event:
+def _finished(message: m.Finished) -> events.Event:
     """The value stays JSON: it is checked, but nothing is made of it here."""
     try:
         if len(message.value) > m.MAX_RESULT_BYTES:
@@ -311,6 +313,6 @@ def _finished(message: m.Finished) -> life.Event:
         msgspec.json.decode(message.value, type=msgspec.Raw)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {error}")
-        return life.ToolFailed(time.monotonic(), failed)
+        return events.ToolFailed(time.monotonic(), failed)
     partly = None if message.error is None else _cut(message.error)
-    return life.ToolFinished(message.value, partly, message.started, message.ended)
+    return events.ToolFinished(message.value, partly, message.started, message.ended)

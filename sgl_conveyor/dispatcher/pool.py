@@ -14,6 +14,7 @@ import zmq
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, ToolSpec
 from sgl_conveyor.dispatcher.process import Worker
+from sgl_conveyor.dispatcher.seat import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,6 @@ _SANDBOX_ABORT_S = 1.0
 #: Seconds between two looks at the limits of running calls.
 _WATCH_INTERVAL_S = 0.2
 _MAX_BACKOFF_S = 10.0
-_MESSAGES_AT_ONCE = 1000
-_MESSAGES_A_SECOND = 200
 _CLOSE_LIMIT_S = 5.0
 
 
@@ -52,26 +51,6 @@ class Starter(Protocol):
     ) -> str: ...
 
 
-class _Seat:
-    """One call's place: in the queue, then in a worker."""
-
-    def __init__(self, call: str) -> None:
-        self.call = call
-        self.worker: Worker | None = None
-        self.waiting: list[m.ToWorker] = []
-        self.waiting_bytes = 0
-        # Hooks that the worker owes an answer for, and when it answered last.
-        self.owed = 0
-        self.fed = 0
-        self.answered_at = 0.0
-        self.assigned_at = 0.0
-        # Messages to the worker, and from it.
-        self.told = 0
-        self.heard = 0
-        #: When an abort, or the end after a result, must have been answered.
-        self.release_by: float | None = None
-
-
 class WorkerPool:
     """Warm workers of one tool, and the calls that they serve.
 
@@ -86,8 +65,8 @@ class WorkerPool:
         self._starter = starter
         self._events = events
         self._workers: dict[Worker, set[str]] = {}
-        self._seats: dict[str, _Seat] = {}
-        self._queue: deque[_Seat] = deque()
+        self._seats: dict[str, Seat] = {}
+        self._queue: deque[Seat] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
         # Workers that ended before they were ready, since the last one that was; no start before.
@@ -110,7 +89,7 @@ class WorkerPool:
                 503,
                 f"the queue of the tool {self.spec.name!r} is full: try later",
             )
-        seat = self._seats[call] = _Seat(call)
+        seat = self._seats[call] = Seat(call)
         self._queue.append(seat)
         self._tell(seat, m.OpenCall(call, region))
         self._assign()
@@ -270,7 +249,7 @@ class WorkerPool:
 
     # --- messages ---
 
-    def _tell(self, seat: _Seat, message: m.ToWorker) -> None:
+    def _tell(self, seat: Seat, message: m.ToWorker) -> None:
         if seat.worker is None:
             seat.waiting.append(message)
             return
@@ -299,7 +278,7 @@ class WorkerPool:
             logger.debug("dropped a message of %s worker %s", self.spec.name, worker.pid)
             return
         seat.heard += 1
-        if worker.sandboxed and seat.heard > self._allowance(seat):
+        if worker.sandboxed and seat.heard > seat.allowance():
             self._kill(seat, ToolError("TooManyMessages", "the tool's process floods its channel"))
             return
         match message:
@@ -317,14 +296,6 @@ class WorkerPool:
                 return
         self._events.from_worker(message.call, message)
 
-    def _allowance(self, seat: _Seat) -> float:
-        """How many messages a call may have sent: several for each that it got, and some a second.
-
-        Our own worker stays far below; what a model wrote in its process need not.
-        """
-        seconds = time.monotonic() - seat.assigned_at
-        return _MESSAGES_AT_ONCE + 4 * seat.told + _MESSAGES_A_SECOND * seconds
-
     def _hello(self, worker: Worker, message: m.WorkerHello) -> None:
         if message.token != worker.token:
             logger.warning(
@@ -337,7 +308,7 @@ class WorkerPool:
             self.first_hello.set_result(None)
         self._assign()
 
-    def _released(self, seat: _Seat, worker: Worker) -> None:
+    def _released(self, seat: Seat, worker: Worker) -> None:
         del self._seats[seat.call]
         self._workers[worker].discard(seat.call)
         if self.spec.sandbox:
@@ -346,11 +317,11 @@ class WorkerPool:
         self._events.lost(seat.call, ToolError("WorkerLost", "the tool ended without a result"))
         self._assign()
 
-    def _expect_release(self, seat: _Seat) -> None:
+    def _expect_release(self, seat: Seat) -> None:
         limit = _SANDBOX_ABORT_S if self.spec.sandbox else self.spec.limits.timeout_s + _GRACE_S
         seat.release_by = time.monotonic() + limit
 
-    def _leave(self, seat: _Seat) -> None:
+    def _leave(self, seat: Seat) -> None:
         """Take a call that has no worker out of the queue."""
         self._queue.remove(seat)
         del self._seats[seat.call]
@@ -385,10 +356,10 @@ class WorkerPool:
                 for call in list(self._workers.get(worker, ())):
                     self._kill(self._seats[call], ToolError("MemoryLimit", message))
 
-    def _kill_late(self, seat: _Seat, message: str) -> None:
+    def _kill_late(self, seat: Seat, message: str) -> None:
         self._kill(seat, ToolError("ToolTimeout", message))
 
-    def _kill(self, seat: _Seat, error: ToolError) -> None:
+    def _kill(self, seat: Seat, error: ToolError) -> None:
         assert seat.worker is not None
         logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, error)
         self._events.lost(seat.call, error)

@@ -126,6 +126,7 @@ def dispatcher(
     *,
     retention: Retention = Retention(),  # noqa: B008  (immutable)
     drain_s: float = 0.5,
+    unsafe: bool = False,
     environment: dict[str, str] | None = None,
     limits: dict[str, object] | None = None,
 ) -> Iterator[Harness]:
@@ -138,6 +139,7 @@ def dispatcher(
         secret="a test's",
         retention=retention,
         drain_s=drain_s,
+        unsafe=unsafe,
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "sgl_conveyor.dispatcher"],

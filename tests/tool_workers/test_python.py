@@ -272,3 +272,12 @@ class TestOutput:
             answers += 1
         assert conveyor.read(call).outcome.error is None
         assert answers > 5
+
+
+def test_without_a_sandbox_each_call_still_has_a_process_of_its_own() -> None:
+    with dispatcher(["python"], unsafe=True) as unsafe:
+        source = "import os, builtins\nprint(hasattr(builtins, 'planted'), os.getpid())\n"
+        plant = "builtins.planted = 1\n"
+        outputs = [value(unsafe, source + plant) for _ in range(3)]
+        assert all(output.startswith("False ") for output in outputs)
+        assert len(set(outputs)) == 3
