@@ -135,7 +135,12 @@ def _namespaces() -> list[str]:
 
 
 def _mounts(module: str) -> list[str]:
-    mounts: list[str] = []
+    # Memory first: an environment that lies below /tmp is mounted into it.
+    mounts = [
+        "--proc", "/proc", "--dev", "/dev",
+        "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp",
+        "--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+    ]  # fmt: skip
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
@@ -147,11 +152,7 @@ def _mounts(module: str) -> list[str]:
             mounts += [*_directories(Path(name).parent), "--ro-bind", name, name]
     for path in _python_paths(module):
         mounts += [*_directories(path.parent), "--ro-bind", str(path), str(path)]
-    return [
-        *mounts, "--proc", "/proc", "--dev", "/dev",
-        "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp",
-        "--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
-    ]  # fmt: skip
+    return mounts
 
 
 def _python_paths(module: str) -> list[Path]:
@@ -194,7 +195,8 @@ def _environment(module: str, environment: dict[str, str]) -> list[str]:
 
 def _directories(path: Path) -> list[str]:
     """Make the parents of a mount point so that the sandbox's user may pass through them."""
-    inside = [p for p in [path, *path.parents] if p != Path("/") and not p.is_relative_to("/usr")]
+    there = (Path("/"), Path("/tmp"))
+    inside = [p for p in [path, *path.parents] if p not in there and not p.is_relative_to("/usr")]
     return [part for p in reversed(inside) for part in ("--perms", "0755", "--dir", str(p))]
 
 
