@@ -50,6 +50,7 @@ class Python(Tool):
     def open(self) -> None:
         self._streams = _CapturedStreams(self._write)
         self._shell = _Shell.instance(config=_CONFIG)
+        self._streams.discard()
 
     def on_statement(self, source: str) -> None:
         if self._error is not None:
@@ -211,6 +212,10 @@ class _CapturedStreams:
     def __enter__(self) -> None:
         self._saved: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = self._own
+
+    def discard(self) -> None:
+        """Forget what was captured: the shell's own words, of a foreign VIRTUAL_ENV say."""
+        self._read = os.fstat(self._file.fileno()).st_size
 
     def __exit__(self, *exc_info: object) -> None:
         sys.stdout, sys.stderr = self._saved

@@ -278,7 +278,6 @@ def test_without_a_sandbox_each_call_still_has_a_process_of_its_own() -> None:
     with dispatcher(["python"], unsafe=True) as unsafe:
         source = "import os, builtins\nprint(hasattr(builtins, 'planted'), os.getpid())\n"
         plant = "builtins.planted = 1\n"
-        # Such a worker has this process's environment, in which others may have set warnings.
         outputs = [value(unsafe, source + plant).splitlines()[-1] for _ in range(3)]
         assert [output.split()[0] for output in outputs] == ["False"] * 3, outputs
         assert len(set(outputs)) == 3
