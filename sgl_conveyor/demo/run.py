@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -17,6 +17,9 @@ from sgl_conveyor.core import ConveyorError, Timings
 from sgl_conveyor.demo.figures import Figures, Run, figures_of, table_of, write_json
 from sgl_conveyor.demo.server import running_server
 from sgl_conveyor.demo.view import frame
+
+if TYPE_CHECKING:
+    from sgl_conveyor.frontend import ConveyorEndpoint
 
 #: Seconds between two pictures: often enough to watch, and no load beside two cores' work.
 _FRAME_S = 0.25
@@ -53,28 +56,26 @@ def run_demo(url: str | None, *, repeat: int, json_file: Path | None, plain: boo
 
 
 def _measure(url: str, repeat: int, console: Console, *, live: bool) -> Figures:
-    import sglang as sgl
-
     from sgl_conveyor.frontend import ConveyorEndpoint
 
-    sgl.set_default_backend(ConveyorEndpoint(url))
+    backend = ConveyorEndpoint(url)
     with console.status("one run to warm up"):
-        _run(url, console, "", partial=True, live=False)
+        _run(backend, console, "", partial=True, live=False)
     runs: list[Run] = []
     for number in range(1, repeat + 1):
         for partial in (False, True):
             mode = "partial" if partial else "sequential"
             title = f"run {number} of {repeat}, {mode}"
-            run = _run(url, console, title, partial=partial, live=live)
+            run = _run(backend, console, title, partial=partial, live=live)
             console.print(f"{title}: {run.latency_s:.2f} s")
             runs.append(run)
-    free = _run(url, console, "free: the model writes what it wants", live=live, literal=False)
+    free = _run(backend, console, "free: the model writes what it wants", live=live, literal=False)
     console.print(f"free, partial: {free.latency_s:.2f} s, {len(free.timings.units)} statements")
     return figures_of(runs)
 
 
 def _run(
-    url: str,
+    backend: ConveyorEndpoint,
     console: Console,
     title: str,
     *,
@@ -90,6 +91,7 @@ def _run(
         literal=RECORDED if literal else None,
         partial=partial,
         stream=True,
+        backend=backend,
     )
     ended: list[float] = []
 
@@ -101,7 +103,7 @@ def _run(
     reader.start()
     if live:
         with Live(console=console, refresh_per_second=4, transient=True) as screen:
-            _watch(url, state, title, screen)
+            _watch(backend.base_url, state, title, screen)
     reader.join(_RUN_LIMIT_S)
     if not ended:
         raise ConveyorError(f"the program had no result within {_RUN_LIMIT_S:g} s")
