@@ -1,16 +1,16 @@
 """CodeGen: the model writes a program, which runs while it is written.
 
-python programs/codegen.py [--url http://127.0.0.1:30000] [--sequential] [--free]
+python programs/codegen.py [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import sglang as sgl
 
-from sgl_conveyor import ConveyorEndpoint, tool_region, tool_result
+from programs.compare import main
+from sgl_conveyor import tool_region, tool_result
 
 QUESTION = "Load the log of readings, compute some figures of it in Python, and print them."
 
@@ -40,23 +40,11 @@ def codegen(s: Any, question: str, literal: str | None = RECORDED, partial: bool
     s += sgl.user("Output:\n" + tool_result("code"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the CodeGen program against a server.")
-    parser.add_argument("--url", default="http://127.0.0.1:30000")
-    parser.add_argument("--sequential", action="store_true", help="run the tool after the region")
-    parser.add_argument("--free", action="store_true", help="let the model write what it wants")
-    args = parser.parse_args()
-    sgl.set_default_backend(ConveyorEndpoint(args.url))
-    literal = None if args.free else RECORDED
-    state = codegen.run(question=QUESTION, literal=literal, partial=not args.sequential)
-    result = state["code.result"]
-    print(state["code"])
-    print(f"--- result ({result.error or 'no error'})\n{result}")
-    timings = result.timings
-    if timings.finished is not None:
-        tool, hidden = timings.tool, timings.hidden
-        print(f"--- {timings.finished:.2f} s, tool {tool:.2f} s, of which hidden {hidden:.2f} s")
-
-
 if __name__ == "__main__":
-    main()
+    main(
+        "CodeGen: a program that runs while it is written.",
+        ["code"],
+        lambda partial, free: codegen.run(
+            question=QUESTION, literal=None if free else RECORDED, partial=partial
+        ),
+    )

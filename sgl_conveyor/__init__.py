@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sgl_conveyor.core import ToolError, ToolResult
     from sgl_conveyor.frontend import ConveyorEndpoint, tool_region, tool_result
-    from sgl_conveyor.tool import Tool, ToolAbort, ToolFailure
+    from sgl_conveyor.tools import Tool, ToolAbort, ToolFailure, tool
 
 _HOMES = {
     "ConveyorEndpoint": "sgl_conveyor.frontend",
-    "Tool": "sgl_conveyor.tool",
-    "ToolAbort": "sgl_conveyor.tool",
+    "Tool": "sgl_conveyor.tools",
+    "ToolAbort": "sgl_conveyor.tools",
     "ToolError": "sgl_conveyor.core",
-    "ToolFailure": "sgl_conveyor.tool",
+    "ToolFailure": "sgl_conveyor.tools",
     "ToolResult": "sgl_conveyor.core",
+    "tool": "sgl_conveyor.tools",
     "tool_region": "sgl_conveyor.frontend",
     "tool_result": "sgl_conveyor.frontend",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "ToolError",
     "ToolFailure",
     "ToolResult",
+    "tool",
     "tool_region",
     "tool_result",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -20,21 +21,46 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--repeat", type=int, default=5, help="runs of each mode (default: 5)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     demo.add_argument("--plain", action="store_true", help="no live view, a line for each run")
+    tools = commands.add_parser("tools", help="list tools: names, hooks, schemas, limits")
+    tools.add_argument(
+        "tools", nargs="*", metavar="TOOL", help="as the server's --tools (default: all shipped)"
+    )
+    tools.add_argument("--tools-config", type=Path, metavar="FILE.toml", help="as the server's")
+    tools.add_argument("--json", action="store_true", help="in the OpenAI function format")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     args = build_parser().parse_args(argv)
-    from sgl_conveyor.demo import run_demo
-
     try:
+        if args.command == "tools":
+            return _tools(args.tools, args.tools_config, as_json=args.json)
+        from sgl_conveyor.demo import run_demo
+
         return run_demo(args.url, repeat=args.repeat, json_file=args.json, plain=args.plain)
     except ConveyorError as error:
         print(f"sgl-conveyor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _tools(sources: list[str], config: Path | None, *, as_json: bool) -> int:
+    from rich.console import Console
+
+    from sgl_conveyor.describe import openai_function
+    from sgl_conveyor.tools_config import apply_overrides, describe_tools, load_overrides
+    from sgl_conveyor.tools_table import table_of
+
+    specs = describe_tools(sources)
+    if config is not None:
+        specs = apply_overrides(specs, load_overrides(config), config)
+    if as_json:
+        print(json.dumps({"tools": [openai_function(spec) for spec in specs]}, indent=2))
+    else:
+        Console().print(table_of(specs))
+    return 0
 
 
 if __name__ == "__main__":

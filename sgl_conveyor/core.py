@@ -39,6 +39,10 @@ class CallRefused(ConveyorError):
         self.message = message
 
 
+class InvalidArguments(ConveyorError):
+    """A region's text is not what the tool's arguments must be; the call ends with this error."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker of a tool may use, and how long its hooks may take.
 
@@ -48,6 +52,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         workers: processes that serve at once.
         queue: calls that may wait for a worker.
         memory_bytes: memory of one worker; None is no limit (a sandbox always has one).
+        idle_s: seconds without a call after which a worker ends, until one comes; None keeps
+            it warm.
     """
 
     timeout_s: float = 30.0
@@ -55,6 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     queue: int = 256
     memory_bytes: int | None = None
+    idle_s: float | None = None
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,6 +86,7 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
         limits: see `Limits`.
         sandbox: whether it runs what a model wrote.
         replayable: whether nothing before `finish` has an outside effect.
+        read_only: whether nothing at all has one, `finish` included.
         environment: variables for its workers, on top of (in a sandbox: instead of) ours.
     """
 
@@ -91,12 +99,43 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     sandbox: bool = False
     replayable: bool = False
+    read_only: bool = False
     environment: dict[str, str] = {}
 
     @property
     def takes_units(self) -> bool:
         """Whether text must reach the tool while the region is still being decoded."""
         return any(hook.startswith("on_") for hook in self.hooks)
+
+
+class ToolInfo(msgspec.Struct, frozen=True):
+    """What one tool may know of another: enough to call it.
+
+    Args:
+        name: what it is called by.
+        description: its docstring.
+        parameters: the JSON schema of its arguments, as JSON text; None if it takes a plain text.
+        read_only: whether a call of it has no outside effect at all.
+    """
+
+    name: str
+    description: str
+    parameters: str | None
+    read_only: bool
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A file in a result: a figure, say.
+
+    Args:
+        name: `figure-1.png`.
+        media_type: `image/png`.
+        data: its bytes (in JSON: as base64).
+    """
+
+    name: str
+    media_type: str
+    data: bytes
 
 
 class ToolError(msgspec.Struct, frozen=True):
@@ -117,6 +156,14 @@ class UnitTiming(msgspec.Struct, frozen=True, array_like=True):
     ended: float
 
 
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """Work beside the hooks, in a task or another tool: what, and its start and end (seconds)."""
+
+    label: str
+    started: float
+    ended: float
+
+
 class Timings(msgspec.Struct, kw_only=True):
     """When things happened in a call, in seconds since the client sent its POST.
 
@@ -125,6 +172,7 @@ class Timings(msgspec.Struct, kw_only=True):
         first_token: the commit of the first token.
         tokens: the commit of each token.
         units: each unit's `UnitTiming`.
+        spans: work beside the hooks, as the tool declared it with `span`.
         open_started, opened: the hook `open`.
         region_end: the commit of the finishing token, EOS included.
         finish_started: the hook `finish`.
@@ -135,6 +183,7 @@ class Timings(msgspec.Struct, kw_only=True):
     first_token: float | None = None
     tokens: list[float] = []
     units: list[UnitTiming] = []
+    spans: list[Span] = []
     open_started: float | None = None
     opened: float | None = None
     region_end: float | None = None
@@ -148,12 +197,16 @@ class Timings(msgspec.Struct, kw_only=True):
 
     @property
     def tool(self) -> float:
-        """Seconds that the tool's hooks ran."""
-        spans = (
-            _span(self.open_started, self.opened),
-            _span(self.finish_started, self.finished),
-        )
-        return sum(unit.ended - unit.started for unit in self.units) + sum(s or 0.0 for s in spans)
+        """Seconds in which a hook, or declared work beside the hooks, ran."""
+        work = [(unit.started, unit.ended) for unit in self.units]
+        work += [(span.started, span.ended) for span in self.spans]
+        for start, end in (
+            (self.open_started, self.opened),
+            (self.finish_started, self.finished),
+        ):
+            if start is not None and end is not None:
+                work.append((start, end))
+        return _length_of_union(work)
 
     @property
     def exposed(self) -> float | None:
@@ -188,6 +241,15 @@ def _span(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, end - start)
 
 
+def _length_of_union(intervals: list[tuple[float, float]]) -> float:
+    """The length of what at least one interval covers."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
 class Outcome(msgspec.Struct, kw_only=True):
     """What a call came to; `ToolResult` shows it to programs."""
 
@@ -195,6 +257,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     error: ToolError | None = None
     aborted: str | None = None
     emitted: str = ""
+    attachments: list[Attachment] = []
     timings: Timings = msgspec.field(default_factory=Timings)
 
     def __str__(self) -> str:
@@ -241,6 +304,10 @@ class ToolResult:
     @property
     def emitted(self) -> str:
         return self.outcome().emitted
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        return self.outcome().attachments
 
     @property
     def timings(self) -> Timings:

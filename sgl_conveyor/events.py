@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sgl_conveyor.core import ToolError, UnitTiming
+from sgl_conveyor.core import Attachment, Span, ToolError, UnitTiming
 
 # --- events; every `at` is in monotonic seconds ----------------------------------------------
 
@@ -74,6 +74,25 @@ class OutputEmitted:
 
 
 @dataclass(frozen=True)
+class FileAttached:
+    """The tool has added a file to the result."""
+
+    attachment: Attachment
+
+
+@dataclass(frozen=True)
+class WorkEnded:
+    """Work beside the hooks has ended (absolute times)."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
+class ToolRestarted:
+    """The worker died or stalled, and another one starts the call again from its beginning."""
+
+
+@dataclass(frozen=True)
 class ToolFinished:
     """`finish()` has returned."""
 
@@ -109,7 +128,8 @@ class ClientAborted:
 
 Event = (
     RequestAttached | TextCommitted | TokensLost | RequestEnded | DeadlinePassed | ToolOpened
-    | UnitsRan | OutputEmitted | ToolFinished | ToolFailed | ToolAborted | ClientAborted
+    | UnitsRan | OutputEmitted | FileAttached | WorkEnded | ToolRestarted | ToolFinished
+    | ToolFailed | ToolAborted | ClientAborted
 )  # fmt: skip
 
 

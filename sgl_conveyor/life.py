@@ -10,7 +10,15 @@ import enum
 import math
 from collections import deque
 
-from sgl_conveyor.core import Outcome, Timings, ToolError, ToolSpec, TransitionError, UnitTiming
+from sgl_conveyor.core import (
+    Outcome,
+    Span,
+    Timings,
+    ToolError,
+    ToolSpec,
+    TransitionError,
+    UnitTiming,
+)
 from sgl_conveyor.events import (
     AbortTool,
     ClearDeadline,
@@ -19,6 +27,7 @@ from sgl_conveyor.events import (
     EndInput,
     Event,
     Feed,
+    FileAttached,
     Instruction,
     KillTool,
     OutputEmitted,
@@ -33,15 +42,21 @@ from sgl_conveyor.events import (
     ToolFailed,
     ToolFinished,
     ToolOpened,
+    ToolRestarted,
     UnitsRan,
+    WorkEnded,
 )
 
 #: Seconds that a created call waits for its request.
 ATTACH_LIMIT_S = 30.0
 #: Seconds that a normal end, reported by the HTTP side, waits for the tap's last tokens.
 TAP_LIMIT_S = 1.0
-#: Units whose times a call keeps.
+#: Units, and spans of work, whose times a call keeps.
 MAX_UNITS = 20_000
+MAX_SPANS = 10_000
+#: Files that a call may attach, and their bytes together; what comes after is dropped.
+MAX_FILES = 100
+MAX_FILE_BYTES = 16 * 1024 * 1024
 #: Bytes of output that a call may emit; what comes after is dropped, and the output says so.
 MAX_EMITTED_BYTES = 1024 * 1024
 
@@ -79,7 +94,7 @@ class CallLife:
         self.rid: str | None = None
         self.text = ""
         self.tokens = 0
-        self.outcome = Outcome(timings=Timings(tokens=[], units=[]))
+        self.outcome = Outcome(attachments=[], timings=Timings(tokens=[], units=[], spans=[]))
         self._held = ""
         self._emitted_bytes = 0
         self._region_ended = False
@@ -134,6 +149,12 @@ class CallLife:
                 return self._units_ran(event)
             case OutputEmitted():
                 return self._emitted(event)
+            case FileAttached():
+                return self._attached_file(event)
+            case WorkEnded():
+                return self._work_ended(event)
+            case ToolRestarted():
+                return self._tool_restarted()
             case ToolFinished():
                 return self._tool_finished(event)
             case ToolFailed():
@@ -251,6 +272,31 @@ class CallLife:
         else:
             kept = data[:room].decode(errors="ignore")
             self.outcome.emitted += kept + "\n[the rest of the output was dropped]\n"
+        return []
+
+    def _attached_file(self, event: FileAttached) -> list[Instruction]:
+        files = self.outcome.attachments
+        held = sum(len(file.data) for file in files) + len(event.attachment.data)
+        if not self.state.ended and len(files) < MAX_FILES and held <= MAX_FILE_BYTES:
+            files.append(event.attachment)
+        return []
+
+    def _work_ended(self, event: WorkEnded) -> list[Instruction]:
+        spans = self.outcome.timings.spans
+        started, ended = self._t(event.span.started), self._t(event.span.ended)
+        if len(spans) < MAX_SPANS and math.isfinite(started) and math.isfinite(ended):
+            spans.append(Span(event.span.label, started, ended))
+        return []
+
+    def _tool_restarted(self) -> list[Instruction]:
+        """Forget what the lost worker said: its call begins again."""
+        if self.state.ended:
+            return []
+        timings = self.outcome.timings
+        timings.units, timings.spans = [], []
+        timings.open_started = timings.opened = None
+        self.outcome.emitted, self.outcome.attachments = "", []
+        self._emitted_bytes = 0
         return []
 
     def _tool_finished(self, event: ToolFinished) -> list[Instruction]:

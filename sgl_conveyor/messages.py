@@ -10,15 +10,26 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from sgl_conveyor.core import Grammar, Outcome, ProtocolError, ToolError, ToolSpec, UnitTiming
+from sgl_conveyor.core import (
+    Grammar,
+    Outcome,
+    ProtocolError,
+    Span,
+    ToolError,
+    ToolInfo,
+    ToolSpec,
+    UnitTiming,
+)
 
 #: The first byte of every frame; it changes when a message changes.
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Longest wait of one `ReadCall` (seconds).
 MAX_WAIT_S: Final = 300.0
 #: Bytes of one result, as JSON.
 MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
+#: Bytes of a call's attachments together.
+MAX_ATTACHED_BYTES: Final = 16 * 1024 * 1024
 #: No frame is larger than this (bytes): a larger one is refused before it is read.
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 
@@ -215,6 +226,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
         token: what the worker says in its hello.
         sandboxed: whether to enter a sandbox first.
         once: whether to serve one call only.
+        registry: the server's tools, which a tool without a sandbox may call.
         inside: whether it is in the sandbox already.
     """
 
@@ -224,6 +236,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     token: str
     sandboxed: bool
     once: bool
+    registry: list[ToolInfo] = []
     inside: bool = False
 
 
@@ -252,6 +265,26 @@ class EndRegion(_Message, tag="end"):
     at: float
 
 
+class FinishCall(_Message, tag="finish"):
+    """The answer to `Drained`: run `finish()`."""
+
+    call: str
+
+
+class ToolAnswer(_Message, tag="answer"):
+    """What a call that a tool made came to; the outcome's value is JSON, as bytes.
+
+    Args:
+        call: the call whose tool asked.
+        ref: which of its questions this answers.
+        outcome: of the call that it made.
+    """
+
+    call: str
+    ref: int
+    outcome: Outcome
+
+
 class AbortCall(_Message, tag="abort"):
     """The region will never complete."""
 
@@ -265,7 +298,7 @@ class CancelCall(_Message, tag="cancel"):
     call: str
 
 
-ToWorker = OpenCall | FeedText | EndRegion | AbortCall | CancelCall
+ToWorker = OpenCall | FeedText | EndRegion | FinishCall | ToolAnswer | AbortCall | CancelCall
 
 
 # --- worker → dispatcher ---------------------------------------------------------------------
@@ -301,6 +334,47 @@ class Emitted(_Message, tag="emitted"):
     text: str
 
 
+class FileAttached(_Message, tag="file"):
+    """A file for the call's result."""
+
+    call: str
+    name: str
+    media_type: str
+    data: bytes
+
+
+class Worked(_Message, tag="worked"):
+    """Work beside the hooks has ended (monotonic seconds)."""
+
+    call: str
+    span: Span
+
+
+class CallTool(_Message, tag="call_tool"):
+    """A tool calls another one.
+
+    Args:
+        call: the call whose tool asks.
+        ref: what `ToolAnswer` will repeat.
+        tool: the other tool's name.
+        text: its input.
+    """
+
+    call: str
+    ref: int
+    tool: str
+    text: str
+
+
+class Drained(_Message, tag="drained"):
+    """All units of a replayable tool's call have run; may it finish?
+
+    A worker that dies before the answer has had no outside effect, so its call can be replayed.
+    """
+
+    call: str
+
+
 class Finished(_Message, tag="finished"):
     """`finish()` has returned: the value as JSON, and an error if it is only a part."""
 
@@ -331,7 +405,10 @@ class Released(_Message, tag="released"):
     call: str
 
 
-FromWorker = WorkerHello | Opened | Progress | Emitted | Finished | Failed | Aborting | Released
+FromWorker = (
+    WorkerHello | Opened | Progress | Emitted | FileAttached | Worked | CallTool | Drained
+    | Finished | Failed | Aborting | Released
+)  # fmt: skip
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -24,12 +24,18 @@ class ToolOverrides(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         workers: processes that serve at once.
         timeout: seconds for one hook, and from the region's end to the result.
         memory: of one worker (MiB).
+        concurrency: calls at once in one worker.
+        queue: calls that may wait for a worker.
+        idle: seconds without a call after which its workers end, until one comes.
         environment: variables of its workers.
     """
 
     workers: int | None = None
     timeout: float | None = None
     memory: int | None = None
+    concurrency: int | None = None
+    queue: int | None = None
+    idle: float | None = None
     environment: dict[str, str] = {}
 
 
@@ -50,7 +56,7 @@ def load_overrides(path: Path) -> dict[str, ToolOverrides]:
             table = tables[name] = msgspec.convert(content, type=ToolOverrides, strict=True)
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{where}: {name}: {error}") from None
-        for field in ("workers", "timeout", "memory"):
+        for field in ("workers", "timeout", "memory", "concurrency", "queue", "idle"):
             value = getattr(table, field)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigurationError(f"{where}: {name}.{field} must be more than 0")
@@ -75,13 +81,20 @@ def apply_overrides(
 
 
 def _override(tool: ToolSpec, table: ToolOverrides) -> ToolSpec:
-    changes: dict[str, int | float] = {}
-    if table.workers is not None:
-        changes["workers"] = table.workers
-    if table.timeout is not None:
-        changes["timeout_s"] = table.timeout
-    if table.memory is not None:
-        changes["memory_bytes"] = table.memory * 1024**2
+    if (table.concurrency or 1) > 1 and tool.limits.concurrency == 1:
+        raise ConfigurationError(
+            f"{tool.name}.concurrency: this tool serves one call at a time in a worker: "
+            "raise workers"
+        )
+    given = {
+        "workers": table.workers,
+        "timeout_s": table.timeout,
+        "memory_bytes": None if table.memory is None else table.memory * 1024**2,
+        "concurrency": table.concurrency,
+        "queue": table.queue,
+        "idle_s": table.idle,
+    }
+    changes = {field: value for field, value in given.items() if value is not None}
     return msgspec.structs.replace(
         tool,
         limits=msgspec.structs.replace(tool.limits, **changes),

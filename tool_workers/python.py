@@ -18,7 +18,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
-from sgl_conveyor.tool import Tool, ToolFailure
+from sgl_conveyor.tools import Tool, ToolFailure
 
 #: Characters of output, and of the last value, that a result holds.
 MAX_OUTPUT_CHARS = 256 * 1024

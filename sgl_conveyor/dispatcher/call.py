@@ -33,6 +33,9 @@ class Call:
         self.region = region
         self.life = life.CallLife(spec, partial=partial, start=start)
         self.ended_at: float | None = None
+        #: How many calls this one lies within, and those that its tool has made (by their refs).
+        self.depth = 0
+        self.children: dict[int, Call] = {}
         self._options = TextOptions()
         self._stream: TextStream | None = None
         self._seen = 0
@@ -43,9 +46,10 @@ class Call:
     def size_bytes(self) -> int:
         """About how much memory the call's text, output and timings hold."""
         outcome, timings = self.life.outcome, self.life.outcome.timings
-        marks = 32 * (len(timings.tokens) + 3 * len(timings.units))
+        marks = 32 * (len(timings.tokens) + 3 * len(timings.units) + 3 * len(timings.spans))
+        files = sum(len(file.data) for file in outcome.attachments)
         value = len(outcome.value) if isinstance(outcome.value, bytes) else 0
-        return len(self.life.text) + len(outcome.emitted) + value + marks
+        return len(self.life.text) + len(outcome.emitted) + value + files + marks
 
     def attach(self, request: m.AttachRequest) -> None:
         """Remember how the request's text is shown."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import zmq
 import zmq.asyncio
 from tokenizers import Tokenizer
@@ -20,19 +19,20 @@ from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure, send_now
 from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, TransitionError
+from sgl_conveyor.describe import info_of
 from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
 from sgl_conveyor.dispatcher.config import DispatcherConfig
+from sgl_conveyor.dispatcher.from_worker import event_of
 from sgl_conveyor.dispatcher.pool import WorkerPool
 from sgl_conveyor.dispatcher.process import WorkerFactory
+from sgl_conveyor.dispatcher.sub_calls import SubCalls
 
 logger = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 1.0
 #: A client's clock may be believed if the POST took no longer than this (seconds).
 _MAX_POST_S = 60.0
-#: Characters of an error's message, or of an abort's reason, that a worker may give.
-_MAX_REASON_CHARS = 2000
 
 
 class Dispatcher:
@@ -48,7 +48,9 @@ class Dispatcher:
         context = zmq.asyncio.Context.instance()
         self._tap = configure(context.socket(zmq.PULL))
         self._control = configure(context.socket(zmq.ROUTER))
-        self._factory = WorkerFactory(directory, unsafe=config.unsafe)
+        registry = [info_of(spec) for spec in config.tools]
+        self._factory = WorkerFactory(directory, unsafe=config.unsafe, registry=registry)
+        self._sub_calls = SubCalls(self)
         self.pools = {s.name: WorkerPool(s, self._factory, self) for s in config.tools}
         self._ids = CallIds(config.secret)
         self._calls: CallTable[Call] = CallTable(self._ids, config.retention)
@@ -77,9 +79,7 @@ class Dispatcher:
         while self._running() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         for call in self._running():
-            self._handle(
-                call, events.ClientAborted(time.monotonic(), "the server is shutting down")
-            )
+            self.handle(call, events.ClientAborted(time.monotonic(), "the server is shutting down"))
         undone = time.monotonic() + 1.0
         while any(pool.busy for pool in self.pools.values()) and time.monotonic() < undone:
             await asyncio.sleep(0.02)
@@ -127,7 +127,7 @@ class Dispatcher:
             return
         event = call.text_event(record, at, self._tokenizer)
         if event is not None:
-            self._handle(call, event)
+            self.handle(call, event)
 
     # --- from the HTTP process ---
 
@@ -159,7 +159,7 @@ class Dispatcher:
         if isinstance(message, m.RequestEnded):
             call = self._calls.get(message.call)
             if call is not None and call.life.rid == message.rid:
-                self._handle(call, events.RequestEnded(message.tokens, message.reason))
+                self.handle(call, events.RequestEnded(message.tokens, message.reason))
             return
         try:
             match message:
@@ -172,7 +172,7 @@ class Dispatcher:
                     self._read(peer, message)
                 case m.DeleteCall():
                     call = self._calls.find(message.call)
-                    self._handle(
+                    self.handle(
                         call, events.ClientAborted(time.monotonic(), "the client deleted the call")
                     )
                     self._answer(peer, call.view(message.seq))
@@ -180,16 +180,30 @@ class Dispatcher:
             self._answer(peer, m.Refused(message.seq, refused.status, refused.message))
 
     def _create(self, message: m.CreateCall) -> m.Created:
-        pool = self.pools.get(message.tool)
-        if pool is None:
-            known = ", ".join(sorted(self.pools))
-            raise CallRefused(400, f"unknown tool {message.tool!r}: this server has {known}")
         now = time.monotonic()
         # A client on another machine has another clock.
         start = message.sent_at if now - _MAX_POST_S < message.sent_at <= now else now
-        call = Call(
-            self._ids.new(), pool.spec, region=message.region, partial=message.partial, start=start
-        )
+        call = self.open_call(message.tool, message.region, partial=message.partial, start=start)
+        spec = call.spec
+        return m.Created(message.seq, call.id, spec.grammar, spec.limits.timeout_s)
+
+    def open_call(self, tool: str, region: str, *, partial: bool, start: float) -> Call:
+        """Create a call; its tool opens at once.
+
+        Args:
+            tool: its tool's name.
+            region: its region's name.
+            partial: whether the tool is fed while the region is decoded.
+            start: t = 0, in monotonic seconds.
+
+        Raises:
+            CallRefused: there is no such tool (400), or no place for the call (503).
+        """
+        pool = self.pools.get(tool)
+        if pool is None:
+            known = ", ".join(sorted(self.pools))
+            raise CallRefused(400, f"unknown tool {tool!r}: this server has {known}")
+        call = Call(self._ids.new(), pool.spec, region=region, partial=partial, start=start)
         self._calls.add(call)
         try:
             pool.open(call.id, call.region)
@@ -197,7 +211,7 @@ class Dispatcher:
             self._calls.remove(call.id)
             raise
         self._follow(call, call.life.begin())
-        return m.Created(message.seq, call.id, pool.spec.grammar, pool.spec.limits.timeout_s)
+        return call
 
     def _attach(self, message: m.AttachRequest) -> None:
         call = self._calls.find(message.call)
@@ -207,7 +221,7 @@ class Dispatcher:
             why = call.life.outcome.aborted
             raise CallRefused(400, f"the call has ended{': aborted: ' + why if why else ''}")
         call.attach(message)
-        self._handle(call, events.RequestAttached(time.monotonic(), message.rid))
+        self.handle(call, events.RequestAttached(time.monotonic(), message.rid))
 
     def _read(self, peer: bytes, message: m.ReadCall) -> None:
         call = self._calls.find(message.call)
@@ -231,33 +245,32 @@ class Dispatcher:
             self._from_worker(found, message)
 
     def _from_worker(self, call: Call, message: m.FromWorker) -> None:
-        match message:
-            case m.Opened():
-                event: events.Event = events.ToolOpened(message.started, message.ended)
-            case m.Progress():
-                event = events.UnitsRan(message.units)
-            case m.Emitted():
-                event = events.OutputEmitted(message.text)
-            case m.Failed():
-                event = events.ToolFailed(time.monotonic(), _cut(message.error))
-            case m.Aborting():
-                reason = message.reason[:_MAX_REASON_CHARS]
-                event = events.ToolAborted(time.monotonic(), reason)
-            case m.Finished():
-                event = _finished(message)
-            case _:
-                return
-        self._handle(call, event)
+        if isinstance(message, m.CallTool):
+            self._sub_calls.make(call, message)
+        elif (event := event_of(message)) is not None:
+            self.handle(call, event)
+
+    def answer_tool(self, call: Call, answer: m.ToolAnswer) -> None:
+        """Give a call's tool the answer to a question of its own."""
+        self.pools[call.spec.name].answer(answer)
+
+    def restarted(self, call: str) -> None:
+        """A call's worker was lost, and another one begins it again."""
+        found = self._calls.get(call)
+        if found is not None:
+            self._sub_calls.end(found)
+            self.handle(found, events.ToolRestarted())
 
     def lost(self, call: str, error: ToolError) -> None:
         """Nothing more will come from a call's worker."""
         found = self._calls.get(call)
         if found is not None:
-            self._handle(found, events.ToolFailed(time.monotonic(), error))
+            self.handle(found, events.ToolFailed(time.monotonic(), error))
 
     # --- the calls ---
 
-    def _handle(self, call: Call, event: events.Event) -> None:
+    def handle(self, call: Call, event: events.Event) -> None:
+        """Take an event of a call, and do what its life instructs."""
         try:
             instructions = call.life.handle(event)
         except TransitionError as error:
@@ -287,32 +300,16 @@ class Dispatcher:
                         self._answer(self._http, m.StopRequest(instruction.rid))
                 case events.SetDeadline():
                     passed = functools.partial(
-                        self._handle, call, events.DeadlinePassed(instruction.name)
+                        self.handle, call, events.DeadlinePassed(instruction.name)
                     )
                     call.set_deadline(instruction.name, instruction.seconds, passed)
                 case events.ClearDeadline():
                     call.clear_deadline(instruction.name)
                 case events.Settle():
+                    self._sub_calls.end(call)
                     call.settle()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             self._calls.sweep()
-
-
-def _cut(error: ToolError) -> ToolError:
-    return ToolError(error.type[:100], error.message[:_MAX_REASON_CHARS])
-
-
-def _finished(message: m.Finished) -> events.Event:
-    """The value stays JSON: it is checked, but nothing is made of it here."""
-    try:
-        if len(message.value) > m.MAX_RESULT_BYTES:
-            raise ValueError(f"{len(message.value)} bytes are more than {m.MAX_RESULT_BYTES}")
-        msgspec.json.decode(message.value, type=msgspec.Raw)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {error}")
-        return events.ToolFailed(time.monotonic(), failed)
-    partly = None if message.error is None else _cut(message.error)
-    return events.ToolFinished(message.value, partly, message.started, message.ended)

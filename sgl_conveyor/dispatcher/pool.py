@@ -36,6 +36,9 @@ class CallEvents(Protocol):
     def from_worker(self, call: str, message: m.FromWorker) -> None:
         """The call's worker said something."""
 
+    def restarted(self, call: str) -> None:
+        """The call's worker was lost; another one begins the call again."""
+
     def lost(self, call: str, error: ToolError) -> None:
         """Nothing more will come from the call's worker."""
 
@@ -73,6 +76,7 @@ class WorkerPool:
         self._failures = 0
         self._not_before = 0.0
         self._closed = False
+        self._last_call = time.monotonic()
         #: Set at the first hello; an exception if the first worker died before it.
         self.first_hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -89,10 +93,13 @@ class WorkerPool:
                 503,
                 f"the queue of the tool {self.spec.name!r} is full: try later",
             )
-        seat = self._seats[call] = Seat(call)
+        seat = self._seats[call] = Seat(call, replayable=self.spec.replayable)
         self._queue.append(seat)
         self._tell(seat, m.OpenCall(call, region))
         self._assign()
+        if self.spec.limits.idle_s is not None:
+            self._last_call = time.monotonic()
+            self._refill()
 
     def feed(self, call: str, text: str, at: float) -> None:
         """Give a call text that was committed at `at`."""
@@ -114,6 +121,12 @@ class WorkerPool:
         if (seat := self._seats.get(call)) is not None:
             self._tell(seat, m.EndRegion(call, at))
 
+    def answer(self, answer: m.ToolAnswer) -> None:
+        """Give a call's tool the answer to a question of its own."""
+        seat = self._seats.get(answer.call)
+        if seat is not None and seat.worker is not None:
+            self._tell(seat, answer)
+
     def abort(self, call: str, reason: str) -> None:
         """Have a call undo what it did; one that still waits has done nothing."""
         if (seat := self._seats.get(call)) is None:
@@ -128,6 +141,7 @@ class WorkerPool:
         """End a call where it is; calls that share its worker go on if the worker still answers."""
         if (seat := self._seats.get(call)) is None:
             return
+        seat.log = None
         worker = seat.worker
         if worker is None:
             self._leave(seat)
@@ -175,11 +189,18 @@ class WorkerPool:
         A worker that serves one call is replaced when that is over, not earlier: a start takes as
         much of a core as many a tool, and would slow the call down.
         """
-        if self._closed or time.monotonic() < self._not_before:
+        if self._closed or time.monotonic() < self._not_before or self._idle():
             return
         for _ in range(self.spec.limits.workers - self._starting - self._able()):
             self._starting += 1
             self._spawn(self._run_worker())
+
+    def _idle(self) -> bool:
+        """Whether no call has come for so long that no worker is kept."""
+        limit = self.spec.limits.idle_s
+        if limit is None or self._seats or not self.first_hello.done():
+            return False
+        return time.monotonic() - self._last_call > limit
 
     def _able(self) -> int:
         return sum(not worker.retired for worker in self._workers)
@@ -216,13 +237,25 @@ class WorkerPool:
     def _gone(self, worker: Worker, how: str) -> None:
         worker.retired = True
         for call in self._workers.pop(worker):
-            seat = self._seats.pop(call)
+            seat = self._seats[call]
             if seat.release_by is None:
                 logger.warning(
                     "%s worker %s died with call %s: %s", self.spec.name, worker.pid, call, how
                 )
+            if self._can_restart(seat):
+                seat.restart()
+                self._queue.appendleft(seat)
+                self._events.restarted(call)
+                continue
+            del self._seats[call]
             self._events.lost(call, ToolError("WorkerLost", f"the tool's worker died ({how})"))
         self._assign()
+
+    def _can_restart(self, seat: Seat) -> bool:
+        """Whether nothing that the call has done so far would be done twice."""
+        if seat.log is None or seat.release_by is not None or self._closed:
+            return False
+        return self.spec.read_only or not seat.finishing
 
     def _assign(self) -> None:
         """Hand waiting calls to workers with room."""
@@ -233,6 +266,7 @@ class WorkerPool:
             seat = self._queue.popleft()
             seat.worker = worker
             seat.answered_at = seat.assigned_at = time.monotonic()
+            seat.waiting_bytes = 0
             worker.used = True
             self._workers[worker].add(seat.call)
             waiting, seat.waiting = seat.waiting, []
@@ -258,6 +292,7 @@ class WorkerPool:
                 seat.answered_at = time.monotonic()
             seat.owed += 1
         seat.told += 1
+        seat.remember(message)
         try:
             seat.worker.send(message)
         except zmq.ZMQError as error:
@@ -291,6 +326,13 @@ class WorkerPool:
                 seat.answered_at = time.monotonic()
             case m.Failed() | m.Aborting() | m.Finished():
                 self._expect_release(seat)
+            case m.Drained():
+                if seat.release_by is None:
+                    seat.finishing = True
+                    self._tell(seat, m.FinishCall(message.call))
+                return
+            case m.CallTool() if worker.sandboxed:
+                raise ProtocolError("a tool in a sandbox wants to call another one")
             case m.Released():
                 self._released(seat, worker)
                 return
@@ -315,6 +357,7 @@ class WorkerPool:
             worker.kill()
             self._refill()
         self._events.lost(seat.call, ToolError("WorkerLost", "the tool ended without a result"))
+        self._last_call = time.monotonic()
         self._assign()
 
     def _expect_release(self, seat: Seat) -> None:
@@ -341,6 +384,9 @@ class WorkerPool:
                 elif seat.owed and now - seat.answered_at > self.spec.limits.timeout_s + _GRACE_S:
                     limit = self.spec.limits.timeout_s
                     self._kill_late(seat, f"a hook took longer than {limit:g} s")
+            if self._idle():
+                for worker in self._workers:
+                    worker.kill()
             await self._watch_memory()
 
     async def _watch_memory(self) -> None:
@@ -357,10 +403,15 @@ class WorkerPool:
                     self._kill(self._seats[call], ToolError("MemoryLimit", message))
 
     def _kill_late(self, seat: Seat, message: str) -> None:
-        self._kill(seat, ToolError("ToolTimeout", message))
+        if not self._can_restart(seat):
+            self._kill(seat, ToolError("ToolTimeout", message))
+        elif seat.worker is not None:
+            logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, message)
+            seat.worker.kill()
 
     def _kill(self, seat: Seat, error: ToolError) -> None:
         assert seat.worker is not None
+        seat.log = None
         logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, error)
         self._events.lost(seat.call, error)
         seat.worker.kill()

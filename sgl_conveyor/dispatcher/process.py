@@ -17,7 +17,7 @@ import zmq.asyncio
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure, new_token, path_of, send_now
-from sgl_conveyor.core import ProtocolError, ToolSpec
+from sgl_conveyor.core import ProtocolError, ToolInfo, ToolSpec
 from sgl_conveyor.processes import die_with_parent
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Worker:
         sandboxed: whether it has a channel of its own and serves one call.
         token: its name on the socket.
         sender: sends a frame to it, without waiting.
+        registry: the tools that it may call.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Worker:
         sandboxed: bool,
         token: str,
         sender: Callable[[bytes], None],
+        registry: list[ToolInfo],
     ) -> None:
+        self._registry = registry
         self.spec = spec
         self.sandboxed = sandboxed
         self.token = token
@@ -70,7 +73,13 @@ class Worker:
         secret = self.spec.environment
         public = msgspec.structs.replace(self.spec, environment={})
         config = m.WorkerConfig(
-            public, sorted(secret), channel, self.token, self.sandboxed, self.spec.sandbox
+            public,
+            sorted(secret),
+            channel,
+            self.token,
+            self.sandboxed,
+            self.spec.sandbox,
+            self._registry,
         )
         process = self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -162,9 +171,13 @@ class WorkerFactory:
     Args:
         run_directory: where the sockets are.
         unsafe: whether tools that run what a model wrote go without a sandbox.
+        registry: the tools that a worker without a sandbox may call.
     """
 
-    def __init__(self, run_directory: RunDirectory, *, unsafe: bool) -> None:
+    def __init__(
+        self, run_directory: RunDirectory, *, unsafe: bool, registry: list[ToolInfo] | None = None
+    ) -> None:
+        self._registry = registry or []
         self._run_directory = run_directory
         self._unsafe = unsafe
         self._context = zmq.asyncio.Context.instance()
@@ -173,6 +186,10 @@ class WorkerFactory:
         self._router.bind(run_directory.workers)
         self._decoder = m.from_worker()
         self._trusted: dict[bytes, tuple[Worker, Received]] = {}
+
+    def close(self) -> None:
+        """Close the socket that trusted workers share."""
+        self._router.close(linger=0)
 
     async def listen(self) -> None:
         """Bring the messages of the workers that share one socket, for ever."""
@@ -213,6 +230,7 @@ class WorkerFactory:
             sandboxed=False,
             token=token,
             sender=lambda frame: send_now(self._router, identity, frame),
+            registry=[] if spec.sandbox else self._registry,
         )
         self._trusted[identity] = (worker, received)
         try:
@@ -231,7 +249,11 @@ class WorkerFactory:
         # The directory above is closed to others; the sandbox's user sees only this file.
         path_of(address).chmod(0o666)
         worker = Worker(
-            spec, sandboxed=True, token=token, sender=lambda frame: send_now(socket, frame)
+            spec,
+            sandboxed=True,
+            token=token,
+            sender=lambda frame: send_now(socket, frame),
+            registry=[],
         )
         listening = asyncio.ensure_future(self._listen_to(worker, socket, received))
         try:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import CallRefused, ToolSpec
+from sgl_conveyor.describe import openai_function
 from sgl_conveyor.runtime.admission import DISPATCHER_GONE
 from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlLine, DispatcherGone, DispatcherSlow
 
@@ -110,21 +111,9 @@ def view_as_json(view: m.CallView) -> bytes:
             "error": outcome.error,
             "aborted": outcome.aborted,
             "emitted": outcome.emitted,
+            "attachments": outcome.attachments,
         }
     return msgspec.json.encode(content)
-
-
-def openai_function(tool: ToolSpec) -> dict[str, Any]:
-    """A tool in the OpenAI function format."""
-    nothing = '{"type": "object", "properties": {}}'
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": msgspec.json.decode(tool.parameters or nothing),
-        },
-    }
 
 
 def _error(status: int, message: str) -> JSONResponse:

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 
 def _describe(sources: list[str]) -> int:
-    from sgl_conveyor.tool import describe
+    from sgl_conveyor.describe import describe
     from sgl_conveyor.worker.loading import load_tool
 
     specs = []
@@ -78,7 +78,8 @@ def _serve(config: WorkerConfig) -> int:
     channel.setsockopt(zmq.IDENTITY, config.token.encode())
     channel.connect(config.channel)
     channel.send(m.encode(m.WorkerHello(config.token, os.getpid())))
-    serve(channel, tool, config.spec, once=config.once)
+    registry = {info.name: info for info in config.registry}
+    serve(channel, tool, config.spec, once=config.once, registry=registry)
     # What was sent last must leave before this process does.
     channel.close(linger=1000)
     zmq.Context.instance().term()

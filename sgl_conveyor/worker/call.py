@@ -7,17 +7,19 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ToolError, ToolSpec, UnitTiming
-from sgl_conveyor.tool import CallInfo, Tool, ToolAbort, ToolFailure
+from sgl_conveyor.core import InvalidArguments, ToolError, ToolInfo, ToolSpec, UnitTiming
+from sgl_conveyor.tools import CallInfo, Tool, ToolAbort, ToolFailure
+from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
+from sgl_conveyor.worker.host import CallHost, encodable
 
 #: Progress is reported when this many seconds have passed since the last report, or sooner.
 _PROGRESS_INTERVAL_S = 0.05
@@ -63,6 +65,7 @@ class CallRunner:
         opening: the message that began the call.
         send: sends a message to the dispatcher.
         hook_limit: the context in which each hook runs.
+        registry: the tools that the tool may call.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class CallRunner:
         opening: m.OpenCall,
         send: Send,
         hook_limit: HookLimit = no_limit,
+        registry: Mapping[str, ToolInfo] | None = None,
     ) -> None:
         self.call = opening.call
         self.over = False
@@ -85,6 +89,11 @@ class CallRunner:
         self._tool: Tool | None = None
         self._lines = LineSplitter() if "on_line" in spec.hooks else None
         self._statements = StatementSplitter() if "on_statement" in spec.hooks else None
+        self._arguments = ArgumentSplitter() if "on_argument" in spec.hooks else None
+        self._host = CallHost(opening.call, send, registry or {})
+        # The text as a whole, for a tool whose arguments are checked at the end.
+        self._text: list[str] | None = [] if tool.Args is not None else None
+        self._text_bytes = 0
         self._fed = 0
         self._units: list[UnitTiming] = []
         self._reported_at = 0.0
@@ -101,6 +110,8 @@ class CallRunner:
                     await self._feed(message)
                 case m.EndRegion():
                     await self._end(message)
+                case m.FinishCall():
+                    await self._finish()
                 case m.AbortCall():
                     await self._abort(message.reason)
                 case m.CancelCall():
@@ -115,17 +126,22 @@ class CallRunner:
             self._send(m.Failed(self.call, error_of(error)))
             await self._abort(str(error_of(error)))
 
+    def answer(self, message: m.ToolAnswer) -> None:
+        """Give the tool the result of a call that it made."""
+        self._host.answered(message)
+
     async def _open(self) -> None:
         started = time.monotonic()
         self._tool = self._make()
         self._tool.call = CallInfo(self.call, self._spec.name, self._region)
-        self._tool._emit = lambda text: self._send(m.Emitted(self.call, encodable(text)))
+        self._tool._host = self._host
         if "open" in self._spec.hooks:
             await self._run(self._tool.open)
         self._send(m.Opened(self.call, started, time.monotonic()))
 
     async def _feed(self, message: m.FeedText) -> None:
         assert self._tool is not None
+        self._keep(message.text)
         if "on_text" in self._spec.hooks:
             await self._unit(message.at, self._tool.on_text, message.text)
         if self._lines is not None:
@@ -134,6 +150,9 @@ class CallRunner:
         if self._statements is not None:
             for statement in self._statements.feed(message.text):
                 await self._unit(message.at, self._tool.on_statement, statement)
+        if self._arguments is not None:
+            for path, value in _checked(self._arguments.feed(message.text)):
+                await self._unit(message.at, self._tool.on_argument, path, value)
         self._fed += 1
         self._report()
 
@@ -145,7 +164,20 @@ class CallRunner:
         if self._statements is not None:
             for statement in self._statements.close():
                 await self._unit(message.at, self._tool.on_statement, statement)
+        if self._arguments is not None:
+            for path, value in _checked(self._arguments.close()):
+                await self._unit(message.at, self._tool.on_argument, path, value)
         self._report()
+        if self._text is not None:
+            self._tool.args = parse_arguments(type(self._tool), "".join(self._text))
+        if self._spec.replayable and not self._spec.read_only:
+            # Only now may something happen that must not happen twice.
+            self._send(m.Drained(self.call))
+        else:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        assert self._tool is not None
         started = time.monotonic()
         value = await self._run(self._tool.finish)
         ended = time.monotonic()
@@ -168,9 +200,17 @@ class CallRunner:
             traceback.print_exc()
         self._release()
 
-    async def _unit(self, ready: float, hook: Callable[[str], Any], unit: str) -> None:
+    def _keep(self, text: str) -> None:
+        if self._text is None:
+            return
+        self._text_bytes += len(text.encode(errors="replace"))
+        if self._text_bytes > MAX_BYTES:
+            raise InvalidArguments(f"the arguments are longer than {MAX_BYTES} bytes")
+        self._text.append(text)
+
+    async def _unit(self, ready: float, hook: Callable[..., Any], *unit: Any) -> None:
         started = time.monotonic()
-        await self._run(hook, unit)
+        await self._run(hook, *unit)
         ended = time.monotonic()
         self._units.append(UnitTiming(ready, started, ended))
         if ended - self._reported_at > _PROGRESS_INTERVAL_S:
@@ -215,9 +255,30 @@ def error_of(error: BaseException) -> ToolError:
     return ToolError(type(error).__name__, encodable(message))
 
 
-def encodable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (lone surrogates) as `?`."""
-    return text.encode(errors="replace").decode()
+def parse_arguments(tool: type[Tool], text: str) -> Any:
+    """A region's text as the tool's `Args`.
+
+    Raises:
+        InvalidArguments: it is no JSON, or not what `Args` asks for.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return tool.Args.model_validate_json(text)
+    except ValidationError as error:
+        first, *more = error.errors(include_url=False, include_input=False, include_context=False)
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        also = f" (and {len(more)} more)" if more else ""
+        raise InvalidArguments(
+            f"{where.lstrip('.') or 'the arguments'}: {first['msg']}{also}"
+        ) from None
+
+
+def _checked(arguments: Iterator[Argument]) -> Iterator[Argument]:
+    try:
+        yield from arguments
+    except ValueError as error:
+        raise InvalidArguments(str(error)) from None
 
 
 def _dump(value: Any) -> Any:

@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import TypeGuard
 
 from sgl_conveyor.core import ConfigurationError
-from sgl_conveyor.tool import Tool, describe
+from sgl_conveyor.describe import describe
+from sgl_conveyor.tools import Tool
 
 
 def shipped_names() -> list[str]:

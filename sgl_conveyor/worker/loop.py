@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import zmq
 import zmq.asyncio
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ToolSpec
-from sgl_conveyor.tool import Tool, is_async
+from sgl_conveyor.core import ToolInfo, ToolSpec
+from sgl_conveyor.describe import is_async
+from sgl_conveyor.tools import Tool
 from sgl_conveyor.worker.call import CallRunner, cancelling_limit
 
 
-def serve(channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec, *, once: bool) -> None:
+def serve(
+    channel: zmq.Socket[bytes],
+    tool: type[Tool],
+    spec: ToolSpec,
+    *,
+    once: bool,
+    registry: Mapping[str, ToolInfo],
+) -> None:
     """Serve calls until the dispatcher ends this process.
 
     Args:
@@ -25,9 +33,10 @@ def serve(channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec, *, once:
         tool: the tool's class.
         spec: its description.
         once: whether to return after one call.
+        registry: the tools that it may call.
     """
     if is_async(tool):
-        asyncio.run(_serve_async(channel, tool, spec, once=once))
+        asyncio.run(_serve_async(channel, tool, spec, once=once, registry=registry))
     else:
         _serve_sync(channel, tool, spec, once=once)
 
@@ -62,7 +71,12 @@ def run_without_loop(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve_async(
-    channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec, *, once: bool
+    channel: zmq.Socket[bytes],
+    tool: type[Tool],
+    spec: ToolSpec,
+    *,
+    once: bool,
+    registry: Mapping[str, ToolInfo],
 ) -> None:
     """Many calls in one event loop, a task each; ends after the first if `once`."""
     decoder = m.to_worker()
@@ -91,7 +105,7 @@ async def _serve_async(
             message = decoder.decode(await socket.recv())
             if isinstance(message, m.OpenCall):
                 limit = cancelling_limit(spec.limits.timeout_s)
-                runner = CallRunner(tool, spec, message, send, limit)
+                runner = CallRunner(tool, spec, message, send, limit, registry)
                 tasks[message.call] = _CallTask(runner, over)
             if message.call in tasks:
                 tasks[message.call].put(message)
@@ -131,6 +145,10 @@ class _CallTask:
 
     def put(self, message: m.ToWorker) -> None:
         """Take a message; an abort or a cancel also ends the hook that runs."""
+        if isinstance(message, m.ToolAnswer):
+            # The hook that runs waits for it.
+            self._runner.answer(message)
+            return
         ends = isinstance(message, (m.AbortCall, m.CancelCall))
         if ends and self._handling is not None and not self._runner.aborting:
             while not self._inbox.empty():

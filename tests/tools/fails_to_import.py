@@ -1,6 +1,6 @@
 """A tool whose module raises when it is imported."""
 
-from sgl_conveyor.tool import Tool
+from sgl_conveyor.tools import Tool
 
 
 class Broken(Tool):

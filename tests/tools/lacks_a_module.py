@@ -2,7 +2,7 @@
 
 import a_package_that_nobody_has  # noqa: F401
 
-from sgl_conveyor.tool import Tool
+from sgl_conveyor.tools import Tool
 
 
 class Lacking(Tool):

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from sgl_conveyor.tool import Tool, ToolAbort
+from sgl_conveyor.tools import Tool, ToolAbort
 
 
 class Puppet(Tool):

@@ -1,6 +1,6 @@
 """Tools of an operator's own."""
 
-from sgl_conveyor.tool import Tool
+from sgl_conveyor.tools import Tool
 
 
 class SumLines(Tool):

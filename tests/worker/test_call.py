@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import ToolError
+from sgl_conveyor.describe import describe
 from sgl_conveyor.messages import MAX_RESULT_BYTES
-from sgl_conveyor.tool import HOOKS, Tool, ToolAbort, ToolFailure, describe
+from sgl_conveyor.tools import HOOKS, Tool, ToolAbort, ToolFailure
 from sgl_conveyor.worker.call import (
     CallRunner,
     cancelling_limit,
@@ -90,7 +91,7 @@ def recording(*, raises=None, asynchronous=False):
 
 
 #: A call that reaches every hook but `abort`.
-WHOLE_CALL = [OPEN, text("x = 1\n"), text("y"), END]
+WHOLE_CALL = [OPEN, text("[1,\n"), text("2]"), END]
 BEFORE_ABORT = [name for name in HOOKS if name != "abort"]
 both_kinds = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -104,12 +105,13 @@ def test_hooks_run_in_the_order_of_the_text(asynchronous):
     drive(tool, *WHOLE_CALL)
     assert journal == [
         ("open",),
-        ("on_text", "x = 1\n"),
-        ("on_line", "x = 1"),
-        ("on_statement", "x = 1"),
-        ("on_text", "y"),
-        ("on_line", "y"),
-        ("on_statement", "y"),
+        ("on_text", "[1,\n"),
+        ("on_line", "[1,"),
+        ("on_argument", "[0]", 1),
+        ("on_text", "2]"),
+        ("on_argument", "[1]", 2),
+        ("on_line", "2]"),
+        ("on_statement", "[1,\n2]"),
         ("finish",),
     ]
 
@@ -141,7 +143,7 @@ def test_only_overridden_hooks_run():
 
     lines = []
     sent = drive(Lines, *WHOLE_CALL)
-    assert lines == ["x = 1", "y"]
+    assert lines == ["[1,", "2]"]
     assert sum(len(p.units) for p in sent if isinstance(p, m.Progress)) == 2
 
 
@@ -239,7 +241,7 @@ def test_units_run_one_after_the_other():
 
 def test_progress_says_how_much_text_is_behind():
     tool, _ = recording()
-    sent = drive(tool, OPEN, text("a"), text("b\n"), END)
+    sent = drive(tool, OPEN, text("[1"), text(",2]\n"), END)
     fed = [message.fed for message in sent if isinstance(message, m.Progress)]
     assert (fed[-1], fed) == (2, sorted(fed))
 
@@ -290,7 +292,7 @@ def test_a_tool_that_cannot_be_made_fails_without_an_abort():
     assert only(m.Failed, sent).error == ToolError("OSError", "no licence")
 
 
-@pytest.mark.parametrize("before", [[OPEN], [OPEN, text("a\nb")]])
+@pytest.mark.parametrize("before", [[OPEN], [OPEN, text("[1,\n2")]])
 def test_an_abort_from_outside_runs_abort_and_nothing_more(before):
     tool, journal = recording()
     sent = drive(tool, *before, ABORT, text("c\n"), END, ABORT)
@@ -302,7 +304,7 @@ def test_an_abort_from_outside_runs_abort_and_nothing_more(before):
 
 def test_a_cancelled_call_runs_neither_finish_nor_abort():
     tool, journal = recording()
-    sent = drive(tool, OPEN, text("a\n"), CANCEL, END, ABORT)
+    sent = drive(tool, OPEN, text("[1,\n"), CANCEL, END, ABORT)
     assert not {"finish", "abort"} & {entry[0] for entry in journal}
     assert kinds(sent)[-1] == "Released"
 

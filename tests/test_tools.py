@@ -6,7 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from sgl_conveyor.core import ConfigurationError, Grammar
-from sgl_conveyor.tool import SANDBOX_MEMORY_BYTES, Tool, describe, is_async, snake_case
+from sgl_conveyor.describe import SANDBOX_MEMORY_BYTES, describe, is_async, snake_case
+from sgl_conveyor.tools import Tool
 
 
 class Numbers(BaseModel):

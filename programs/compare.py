@@ -1,0 +1,83 @@
+"""What every program does when it is run by itself: sequentially, then partially, both timed."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sglang as sgl
+
+from sgl_conveyor import ConveyorEndpoint, ToolResult
+
+#: Runs a program in a mode and returns its state: `lambda partial, free: program.run(...)`.
+Runner = Callable[[bool, bool], Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a program.
+
+    Args:
+        seconds: from its start to its last result in our hand.
+        state: the program's state at its end.
+        results: of its regions, in their order.
+    """
+
+    seconds: float
+    state: Any
+    results: list[ToolResult]
+
+
+def main(description: str, regions: list[str], run: Runner) -> None:
+    """Parse the command line, run the program in both modes, print its result and both latencies.
+
+    Args:
+        description: of the program, for `--help`.
+        regions: the names of its tool regions.
+        run: runs it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--url", default="http://127.0.0.1:30000")
+    parser.add_argument("--api-key")
+    parser.add_argument(
+        "--free", action="store_true", help="let the model write what it wants, in partial mode"
+    )
+    args = parser.parse_args()
+    sgl.set_default_backend(ConveyorEndpoint(args.url, api_key=args.api_key))
+    if args.free:
+        free = timed(run, regions, partial=True, free=True)
+        show(free, regions)
+        print(f"--- partial {free.seconds:.2f} s")
+        return
+    timed(run, regions, partial=True)  # a first run fills the prefix cache, for both modes
+    sequential = timed(run, regions, partial=False)
+    partial = timed(run, regions, partial=True)
+    show(partial, regions)
+    saved = 1 - partial.seconds / sequential.seconds
+    both = f"sequential {sequential.seconds:.2f} s, partial {partial.seconds:.2f} s"
+    print(f"--- {both}: {saved:.1%} less")
+
+
+def timed(run: Runner, regions: list[str], *, partial: bool, free: bool = False) -> Run:
+    """Run a program to the last of its results."""
+    started = time.monotonic()
+    state = run(partial, free)
+    results = [state[f"{region}.result"] for region in regions]
+    for result in results:
+        result.outcome()
+    return Run(time.monotonic() - started, state, results)
+
+
+def show(run: Run, regions: list[str]) -> None:
+    """Print the text and the result of each region."""
+    for region, result in zip(regions, run.results, strict=True):
+        print(f"--- {region}\n{run.state[region]}")
+        print(f"--- {region}: result ({result.error or result.aborted or 'no error'})\n{result}")
+        timings = result.timings
+        if timings.hidden is not None:
+            print(
+                f"--- {region}: tool {timings.tool:.2f} s, of which hidden {timings.hidden:.2f} s"
+            )

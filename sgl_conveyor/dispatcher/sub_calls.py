@@ -1,0 +1,90 @@
+"""Calls that tools make: each is a call of its own, whose region is there as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from sgl_conveyor import events
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import CallRefused, Outcome, ToolError
+from sgl_conveyor.dispatcher.call import Call
+
+#: How deep a call may lie within others, and how many a call may have running at once.
+MAX_DEPTH = 4
+MAX_RUNNING = 256
+
+
+class Calls(Protocol):
+    """What the dispatcher does for us."""
+
+    def open_call(self, tool: str, region: str, *, partial: bool, start: float) -> Call:
+        """Create a call."""
+
+    def handle(self, call: Call, event: events.Event) -> None:
+        """Take an event of a call."""
+
+    def answer_tool(self, call: Call, answer: m.ToolAnswer) -> None:
+        """Give a call's tool the answer to a question of its own."""
+
+
+class SubCalls:
+    """Makes the calls that tools ask for, and ends them with the calls that made them.
+
+    Args:
+        calls: the dispatcher.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def make(self, parent: Call, question: m.CallTool) -> None:
+        """Run the tool that a call's tool asks for; the answer follows, whatever happens."""
+        try:
+            child = self._open(parent, question)
+        except CallRefused as refused:
+            error = ToolError("Refused", refused.message)
+            self._calls.answer_tool(
+                parent, m.ToolAnswer(parent.id, question.ref, Outcome(error=error))
+            )
+            return
+        now = time.monotonic()
+        self._calls.handle(child, events.RequestAttached(now, ""))
+        self._calls.handle(child, events.TextCommitted(now, 0, question.text, "stop"))
+        # Its tool's timeout ends it long before, the queue included.
+        child.wait(m.MAX_WAIT_S, self._answerer(parent, child, question.ref))
+
+    def _open(self, parent: Call, question: m.CallTool) -> Call:
+        if parent.ended_at is not None:
+            raise CallRefused(400, "the call that asks has ended")
+        if parent.depth + 1 >= MAX_DEPTH:
+            raise CallRefused(400, f"calls within calls may be {MAX_DEPTH} deep")
+        if len(parent.children) >= MAX_RUNNING:
+            raise CallRefused(503, f"{MAX_RUNNING} calls of this one are running already")
+        child = self._calls.open_call(
+            question.tool, parent.region, partial=False, start=time.monotonic()
+        )
+        child.depth = parent.depth + 1
+        parent.children[question.ref] = child
+        return child
+
+    def _answerer(self, parent: Call, child: Call, ref: int) -> Callable[[], None]:
+        def answer() -> None:
+            # A call that began again has forgotten what it had asked.
+            if parent.children.get(ref) is not child:
+                return
+            del parent.children[ref]
+            outcome = child.life.outcome
+            self._calls.answer_tool(parent, m.ToolAnswer(parent.id, ref, outcome))
+
+        return answer
+
+    def end(self, parent: Call) -> None:
+        """Abort the calls that a call has made: it has ended, or begins again."""
+        children, parent.children = parent.children, {}
+        for child in children.values():
+            aborted = events.ClientAborted(
+                time.monotonic(), "the call that made this one has ended"
+            )
+            self._calls.handle(child, aborted)

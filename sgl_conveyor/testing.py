@@ -1,0 +1,335 @@
+"""Run a tool without any server: give it a text, cut anywhere, and see its hooks and its result.
+
+A call here has the life, the units and the hooks of a served one; only SGLang and the sockets are
+missing. A tool with a sandbox runs in one: a real worker process of its own.
+
+    run = run_tool(Sum, '{"values": [1, 2]}', cuts=[5])
+    assert run.result.value == 3
+    check_every_cut(Sum, '{"values": [1, 2]}')
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from sgl_conveyor import events
+from sgl_conveyor import messages as m
+from sgl_conveyor.channel import RunDirectory
+from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.describe import describe, info_of, is_async
+from sgl_conveyor.dispatcher.from_worker import event_of
+from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
+from sgl_conveyor.life import CallLife
+from sgl_conveyor.tools import HOOKS, Tool
+from sgl_conveyor.worker.call import CallRunner, cancelling_limit, no_limit
+from sgl_conveyor.worker.loop import run_without_loop
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+#: How a region ends: `stop` is complete, `length` is cut by its limit, `abort` is given up.
+End = Literal["stop", "length", "abort"]
+
+#: Seconds for a call in a sandbox, its worker's start included.
+_SANDBOXED_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class HookCall:
+    """One call of a hook: its name, and the arguments without `self`."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """What a call came to.
+
+    Args:
+        result: as a program would see it.
+        text: how much of the region was decoded: all of it, unless the tool aborted.
+        hooks: the hooks in the order in which they were called; empty for a tool with a sandbox.
+    """
+
+    result: ToolResult
+    text: str
+    hooks: list[HookCall] = field(default_factory=list)
+
+
+def run_tool(
+    tool: type[Tool],
+    text: str,
+    *,
+    cuts: Iterable[int] = (),
+    end: End = "stop",
+    partial: bool = True,
+    region: str = "region",
+    tools: Iterable[type[Tool]] = (),
+) -> ToolRun:
+    """Run one call.
+
+    Args:
+        tool: the tool's class.
+        text: the region's text.
+        cuts: the positions (characters) at which the text is cut; a piece comes at a time.
+        end: how the region ends.
+        partial: False holds the text back until the region is complete.
+        region: the region's name.
+        tools: other tools, that this one may call.
+
+    Raises:
+        TimeoutError: a call in a sandbox took longer than two minutes.
+    """
+    run = _Run(tool, region, partial=partial, others=list(tools))
+    work = run.go(pieces(text, cuts), end)
+    if run.spec.sandbox or is_async(tool):
+        return asyncio.run(work)
+    done: list[ToolRun] = []
+
+    async def keep() -> None:
+        done.append(await work)
+
+    # As in a worker: plain hooks run without an event loop, and may start one of their own.
+    run_without_loop(keep())
+    return done[0]
+
+
+def pieces(text: str, cuts: Iterable[int]) -> list[str]:
+    """A text cut at these positions; never an empty piece."""
+    ends = sorted({min(max(cut, 0), len(text)) for cut in cuts} | {0, len(text)})
+    return [text[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def cuts(text: str) -> SearchStrategy[list[int]]:
+    """A hypothesis strategy: positions at which to cut this text."""
+    from hypothesis import strategies as st
+
+    return st.lists(st.integers(1, max(1, len(text) - 1)), unique=True).map(sorted)
+
+
+def every_cut(text: str) -> Iterator[list[int]]:
+    """The cuts that find most faults: none, one at each place, and one between all characters."""
+    yield []
+    yield from ([place] for place in range(1, len(text)))
+    yield list(range(1, len(text)))
+
+
+def check_every_cut(
+    tool: type[Tool],
+    text: str,
+    *,
+    tools: Iterable[type[Tool]] = (),
+    same: Callable[[ToolResult], Any] | None = None,
+) -> ToolRun:
+    """Run a call sequentially, then partially at every cut: the result must be the same.
+
+    Args:
+        tool: the tool's class.
+        text: the region's text.
+        tools: other tools, that this one may call.
+        same: what of a result is compared; by default value, error, abort's reason, emitted
+            text and attachments.
+
+    Returns:
+        The sequential run.
+
+    Raises:
+        AssertionError: a cut gave another result; the message names it.
+    """
+    look = same or _comparable
+    others = list(tools)
+    sequential = run_tool(tool, text, partial=False, tools=others)
+    expected = look(sequential.result)
+    for places in every_cut(text):
+        got = look(run_tool(tool, text, cuts=places, tools=others).result)
+        assert got == expected, f"cut at {places}: {got!r}, but in one piece {expected!r}"
+    return sequential
+
+
+def _comparable(result: ToolResult) -> tuple[Any, ...]:
+    outcome = result.outcome()
+    return outcome.value, outcome.error, outcome.aborted, outcome.emitted, outcome.attachments
+
+
+class _Run:
+    """One call, from its life's instructions to a worker and back."""
+
+    def __init__(
+        self, tool: type[Tool], region: str, *, partial: bool, others: list[type[Tool]]
+    ) -> None:
+        self.spec = describe(tool)
+        self.hooks: list[HookCall] = []
+        self._tool = tool
+        self._others = {describe(other).name: other for other in others}
+        self._opening = m.OpenCall("call", region)
+        self._life = CallLife(self.spec, partial=partial, start=time.monotonic())
+        self._decoder = m.from_worker()
+        self._to_runner: list[m.ToWorker] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runner: CallRunner | None = None
+
+    async def go(self, texts: list[str], end: End) -> ToolRun:
+        if self.spec.sandbox:
+            async with asyncio.timeout(_SANDBOXED_LIMIT_S):
+                await self._in_sandbox(texts, end)
+        else:
+            await self._here(texts, end)
+        outcome = self._life.outcome
+        if isinstance(outcome.value, bytes):
+            outcome.value = msgspec.json.decode(outcome.value)
+        return ToolRun(ToolResult(outcome), self._life.text, self.hooks)
+
+    # --- in this process ---
+
+    async def _here(self, texts: list[str], end: End) -> None:
+        registry = {name: info_of(describe(other)) for name, other in self._others.items()}
+        limit = cancelling_limit(self.spec.limits.timeout_s) if is_async(self._tool) else no_limit
+        tool = _recording(self._tool, self.hooks)
+        runner = self._runner = CallRunner(
+            tool, self.spec, self._opening, self._from_runner, limit, registry
+        )
+        await runner.handle(self._opening)
+        for event in self._events(texts, end):
+            if self._life.state.ended:
+                break
+            self._happened(event)
+            while self._to_runner:
+                await runner.handle(self._to_runner.pop(0))
+
+    def _from_runner(self, message: m.FromWorker) -> None:
+        message = self._decoder.decode(m.encode(message))
+        if isinstance(message, m.Drained):
+            self._to_runner.append(m.FinishCall(message.call))
+        elif isinstance(message, m.CallTool):
+            task = asyncio.create_task(self._answer(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._heard(message)
+
+    async def _answer(self, question: m.CallTool) -> None:
+        other = self._others.get(question.tool)
+        if other is None:
+            error = ToolError("Refused", f"unknown tool {question.tool!r}")
+            outcome = Outcome(error=error)
+        else:
+            others = list(self._others.values())
+            run = _Run(other, self._opening.region, partial=False, others=others)
+            outcome = (await run.go([question.text], "stop")).result.outcome()
+            outcome.value = msgspec.json.encode(outcome.value)
+        assert self._runner is not None
+        self._runner.answer(m.ToolAnswer(question.call, question.ref, outcome))
+
+    # --- in a sandbox ---
+
+    async def _in_sandbox(self, texts: list[str], end: End) -> None:
+        directory = RunDirectory.create()
+        factory = WorkerFactory(directory, unsafe=False)
+        inbox: asyncio.Queue[m.FromWorker] = asyncio.Queue()
+        made: list[Worker] = []
+        running = asyncio.create_task(
+            factory.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
+        )
+        try:
+            hearing = asyncio.create_task(self._hear(inbox, made))
+            await asyncio.wait({running, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if not hearing.done():
+                hearing.cancel()
+                self._happened(_lost(await running))
+                return
+            made[0].send(self._opening)
+            hearing = asyncio.create_task(self._hear(inbox, made))
+            for event in self._events(texts, end):
+                if self._life.state.ended:
+                    break
+                self._happened(event)
+                while self._to_runner:
+                    made[0].send(self._to_runner.pop(0))
+                # Let what the worker said meanwhile be heard, as it would be while decoding.
+                await asyncio.sleep(0.001)
+            await asyncio.wait({running, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if not hearing.done():
+                hearing.cancel()
+                self._happened(_lost(await running))
+        finally:
+            for worker in made:
+                worker.kill()
+            await running
+            factory.close()
+            shutil.rmtree(directory.path, ignore_errors=True)
+
+    async def _hear(self, inbox: asyncio.Queue[m.FromWorker], made: list[Worker]) -> None:
+        """Take messages until the hello, or until the call is over in its worker."""
+        while True:
+            message = await inbox.get()
+            if isinstance(message, (m.WorkerHello, m.Released)):
+                return
+            if isinstance(message, m.Drained):
+                made[0].send(m.FinishCall(message.call))
+            else:
+                self._heard(message)
+
+    # --- the call's life ---
+
+    def _events(self, texts: list[str], end: End) -> Iterator[events.Event]:
+        yield events.RequestAttached(time.monotonic(), "request")
+        last = len(texts) - 1
+        if end == "abort":
+            for text in texts:
+                yield events.TextCommitted(time.monotonic(), 1, text)
+            yield events.ClientAborted(time.monotonic(), "the client deleted the call")
+            return
+        for number, text in enumerate(texts):
+            finish = end if number == last else None
+            yield events.TextCommitted(time.monotonic(), 1, text, finish)
+        if not texts:
+            yield events.TextCommitted(time.monotonic(), 1, "", end)
+
+    def _heard(self, message: m.FromWorker) -> None:
+        event = event_of(message)
+        if event is not None:
+            self._happened(event)
+
+    def _happened(self, event: events.Event) -> None:
+        for instruction in self._life.handle(event):
+            match instruction:
+                case events.Feed():
+                    self._to_runner.append(m.FeedText("call", instruction.text, instruction.at))
+                case events.EndInput():
+                    self._to_runner.append(m.EndRegion("call", instruction.at))
+                case events.AbortTool():
+                    self._to_runner.append(m.AbortCall("call", instruction.reason))
+
+
+def _lost(how: str) -> events.ToolFailed:
+    error = ToolError("WorkerLost", f"the tool's worker died ({how})")
+    return events.ToolFailed(time.monotonic(), error)
+
+
+def _recording(tool: type[Tool], hooks: list[HookCall]) -> type[Tool]:
+    """The tool, with a list of the hooks that are called."""
+
+    def recorded(name: str) -> Callable[..., Any]:
+        def hook(self: Tool, *arguments: Any) -> Any:
+            hooks.append(HookCall(name, arguments))
+            return getattr(tool, name)(self, *arguments)
+
+        return hook
+
+    overridden = [name for name in HOOKS if getattr(tool, name) is not getattr(Tool, name)]
+    members = {name: recorded(name) for name in overridden}
+    return type(tool.__name__, (tool,), {"__module__": tool.__module__, **members})
+
+
+__all__ = [
+    "HookCall", "ToolRun", "check_every_cut", "cuts", "every_cut", "pieces", "run_tool",
+]  # fmt: skip

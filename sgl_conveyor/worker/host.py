@@ -1,0 +1,73 @@
+"""What a tool's instance says, on its way to the dispatcher; and the answers to what it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import Outcome, Span, ToolInfo, ToolResult
+
+_MAX_LABEL_CHARS = 200
+
+
+class CallHost:
+    """The `Host` of one call in a worker.
+
+    Args:
+        call: its id.
+        send: sends a message to the dispatcher.
+        tools: the tools that it may call.
+    """
+
+    def __init__(
+        self, call: str, send: Callable[[m.FromWorker], None], tools: Mapping[str, ToolInfo]
+    ) -> None:
+        self.tools = tools
+        self._call = call
+        self._send = send
+        self._attached_bytes = 0
+        self._refs = itertools.count()
+        self._asked: dict[int, asyncio.Future[Outcome]] = {}
+
+    def emit(self, text: str) -> None:
+        self._send(m.Emitted(self._call, encodable(text)))
+
+    def attach(self, name: str, media_type: str, data: bytes) -> None:
+        self._attached_bytes += len(data)
+        if self._attached_bytes > m.MAX_ATTACHED_BYTES:
+            raise ValueError(
+                f"the attachment {name!r} passes the limit of {m.MAX_ATTACHED_BYTES} bytes a call"
+            )
+        self._send(m.FileAttached(self._call, encodable(name), encodable(media_type), data))
+
+    def worked(self, label: str, started: float, ended: float) -> None:
+        span = Span(encodable(label[:_MAX_LABEL_CHARS]), started, ended)
+        self._send(m.Worked(self._call, span))
+
+    async def call_tool(self, name: str, text: str) -> ToolResult:
+        if not self.tools:
+            raise RuntimeError("call_tool() is for tools without a sandbox, with coroutine hooks")
+        ref = next(self._refs)
+        answer = self._asked[ref] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(m.CallTool(self._call, ref, name, encodable(text)))
+            return ToolResult(await answer)
+        finally:
+            del self._asked[ref]
+
+    def answered(self, message: m.ToolAnswer) -> None:
+        """Give an answer to who waits for it."""
+        answer = self._asked.get(message.ref)
+        if answer is not None and not answer.done():
+            outcome = message.outcome
+            outcome.value = msgspec.json.decode(outcome.value or b"null")
+            answer.set_result(outcome)
+
+
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates) as `?`."""
+    return text.encode(errors="replace").decode()
