@@ -148,6 +148,13 @@ class ToolError(msgspec.Struct, frozen=True):
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
+class TextPiece(msgspec.Struct, frozen=True, array_like=True):
+    """Text that one token made certain, and that token's commit (monotonic seconds)."""
+
+    text: str
+    at: float
+
+
 class UnitTiming(msgspec.Struct, frozen=True, array_like=True):
     """When one unit was certain, when its hook started and when it ended (seconds)."""
 
@@ -157,17 +164,27 @@ class UnitTiming(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
-    """Work beside the hooks, in a task or another tool: what, and its start and end (seconds)."""
+    """Work beside the hooks, in a task or another tool: what, and its start and end (seconds).
+
+    Args:
+        label: what the tool calls it.
+        started, ended: when.
+        unit: the number of the unit whose hook began it; -1 for `open`, the count of units for
+            `finish`.
+    """
 
     label: str
     started: float
     ended: float
+    unit: int
 
 
 class Timings(msgspec.Struct, kw_only=True):
     """When things happened in a call, in seconds since the client sent its POST.
 
     Args:
+        partial: whether the tool was fed while decoding; if not, its text was held until
+            `region_end`, though each unit keeps the time at which it was certain.
         queued: the request was handed to the scheduler.
         first_token: the commit of the first token.
         tokens: the commit of each token.
@@ -179,6 +196,7 @@ class Timings(msgspec.Struct, kw_only=True):
         finished: the result was there.
     """
 
+    partial: bool = True
     queued: float | None = None
     first_token: float | None = None
     tokens: list[float] = []
@@ -229,7 +247,7 @@ class Timings(msgspec.Struct, kw_only=True):
 
     def _with_free(self) -> list[tuple[UnitTiming, float]]:
         """Each unit with the time at which the tool was free for it."""
-        free = self.opened or 0.0
+        free = max(self.opened or 0.0, 0.0 if self.partial else self.region_end or 0.0)
         pairs = []
         for unit in self.units:
             pairs.append((unit, free))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sgl_conveyor.core import Attachment, Span, ToolError, UnitTiming
+from sgl_conveyor.core import Attachment, Span, TextPiece, ToolError, UnitTiming
 
 # --- events; every `at` is in monotonic seconds ----------------------------------------------
 
@@ -138,10 +138,9 @@ Event = (
 
 @dataclass(frozen=True)
 class Feed:
-    """Give the tool this text, which was committed at `at`."""
+    """Give the tool text, in the pieces in which it became certain."""
 
-    text: str
-    at: float
+    pieces: list[TextPiece]
 
 
 @dataclass(frozen=True)

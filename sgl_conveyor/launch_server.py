@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="TOOL",
-        help="shipped names or module:attribute (default: all shipped tools)",
+        help="shipped names, module:attribute or module:* (default: all shipped tools)",
     )
     add(
         "--tools-config",

@@ -13,6 +13,7 @@ from collections import deque
 from sgl_conveyor.core import (
     Outcome,
     Span,
+    TextPiece,
     Timings,
     ToolError,
     ToolSpec,
@@ -94,8 +95,11 @@ class CallLife:
         self.rid: str | None = None
         self.text = ""
         self.tokens = 0
-        self.outcome = Outcome(attachments=[], timings=Timings(tokens=[], units=[], spans=[]))
-        self._held = ""
+        self.outcome = Outcome(
+            attachments=[], timings=Timings(partial=partial, tokens=[], units=[], spans=[])
+        )
+        # Text that the tool has not got yet: all of it until the end, in sequential mode.
+        self._held: list[TextPiece] = []
         self._emitted_bytes = 0
         self._region_ended = False
         self._awaited_tokens: int | None = None
@@ -191,10 +195,11 @@ class CallLife:
         if event.finish == "length":
             return self._cut(event.at)
         instructions: list[Instruction] = []
-        self._held += event.text
+        if event.text:
+            self._held.append(TextPiece(event.text, event.at))
         if self._held and (event.finish is not None or (self.partial and self.spec.takes_units)):
-            instructions.append(Feed(self._held, event.at))
-            self._held = ""
+            instructions.append(Feed(self._held))
+            self._held = []
         if event.finish is not None:
             self.state = State.DRAINING
             instructions += [
@@ -285,7 +290,7 @@ class CallLife:
         spans = self.outcome.timings.spans
         started, ended = self._t(event.span.started), self._t(event.span.ended)
         if len(spans) < MAX_SPANS and math.isfinite(started) and math.isfinite(ended):
-            spans.append(Span(event.span.label, started, ended))
+            spans.append(Span(event.span.label, started, ended, event.span.unit))
         return []
 
     def _tool_restarted(self) -> list[Instruction]:

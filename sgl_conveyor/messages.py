@@ -15,6 +15,7 @@ from sgl_conveyor.core import (
     Outcome,
     ProtocolError,
     Span,
+    TextPiece,
     ToolError,
     ToolInfo,
     ToolSpec,
@@ -251,11 +252,10 @@ class OpenCall(_Message, tag="open"):
 
 
 class FeedText(_Message, tag="text"):
-    """The region's text goes on; `at` is the commit of the token that brought it."""
+    """The region's text goes on, in the pieces in which it became certain."""
 
     call: str
-    text: str
-    at: float
+    pieces: list[TextPiece]
 
 
 class EndRegion(_Message, tag="end"):

@@ -303,7 +303,7 @@ class _Run:
         for instruction in self._life.handle(event):
             match instruction:
                 case events.Feed():
-                    self._to_runner.append(m.FeedText("call", instruction.text, instruction.at))
+                    self._to_runner.append(m.FeedText("call", instruction.pieces))
                 case events.EndInput():
                     self._to_runner.append(m.EndRegion("call", instruction.at))
                 case events.AbortTool():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_conveyor.core import Limits, ToolError, ToolSpec, TransitionError, UnitTiming
+from sgl_conveyor.core import Limits, TextPiece, ToolError, ToolSpec, TransitionError, UnitTiming
 from sgl_conveyor.events import (
     AbortTool,
     ClearDeadline,
@@ -240,9 +240,9 @@ def test_a_call_waits_for_its_request():
 
 def test_text_goes_to_the_tool_as_it_comes():
     call = call_in(State.ATTACHED)
-    assert call.handle(TEXT) == [Feed("one\n", TEXT.at)]
+    assert call.handle(TEXT) == [Feed([TextPiece("one\n", TEXT.at)])]
     assert call.handle(END) == [
-        Feed("two", END.at),
+        Feed([TextPiece("two", END.at)]),
         EndInput(END.at),
         ClearDeadline("tap"),
         SetDeadline("drain", TIMEOUT_S),
@@ -270,7 +270,12 @@ def test_the_baseline_and_a_tool_without_units_get_the_whole_text_at_the_end(spe
     assert call.handle(TEXT) == []
     assert call.handle(TEXT) == []
     due = call.handle(END)
-    assert due[:2] == [Feed("one\none\ntwo", END.at), EndInput(END.at)]
+    pieces = [
+        TextPiece("one\n", TEXT.at),
+        TextPiece("one\n", TEXT.at),
+        TextPiece("two", END.at),
+    ]
+    assert due[:2] == [Feed(pieces), EndInput(END.at)]
 
 
 def test_finish_gives_the_value():
@@ -566,7 +571,7 @@ def test_whatever_comes_the_tool_gets_the_text_in_order_then_one_end(sequence, p
         with contextlib.suppress(TransitionError):
             due += call.handle(event)
     to_tool = [i for i in due if isinstance(i, (Feed, EndInput, AbortTool, KillTool))]
-    fed = "".join(i.text for i in to_tool if isinstance(i, Feed))
+    fed = "".join(p.text for i in to_tool if isinstance(i, Feed) for p in i.pieces)
     kinds = [type(i) for i in to_tool if not isinstance(i, Feed)]
     assert call.text.startswith(fed)
     assert kinds in ([], [EndInput], [AbortTool], [EndInput, AbortTool], [EndInput, KillTool])

@@ -288,7 +288,7 @@ class Dispatcher:
         for instruction in instructions:
             match instruction:
                 case events.Feed():
-                    pool.feed(call.id, instruction.text, instruction.at)
+                    pool.feed(call.id, instruction.pieces)
                 case events.EndInput():
                     pool.end(call.id, instruction.at)
                 case events.AbortTool():

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import zmq
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, ToolSpec
+from sgl_conveyor.core import CallRefused, ProtocolError, TextPiece, ToolError, ToolSpec
 from sgl_conveyor.dispatcher.process import Worker
 from sgl_conveyor.dispatcher.seat import Seat
 
@@ -101,12 +101,12 @@ class WorkerPool:
             self._last_call = time.monotonic()
             self._refill()
 
-    def feed(self, call: str, text: str, at: float) -> None:
-        """Give a call text that was committed at `at`."""
+    def feed(self, call: str, pieces: list[TextPiece]) -> None:
+        """Give a call text, in the pieces in which it became certain."""
         if (seat := self._seats.get(call)) is None:
             return
         if seat.worker is None:
-            seat.waiting_bytes += len(text.encode(errors="replace"))
+            seat.waiting_bytes += sum(len(p.text.encode(errors="replace")) for p in pieces)
             if seat.waiting_bytes > MAX_WAITING_BYTES:
                 self._leave(seat)
                 message = (
@@ -114,7 +114,7 @@ class WorkerPool:
                 )
                 self._events.lost(call, ToolError("QueueOverflow", message))
                 return
-        self._tell(seat, m.FeedText(call, text, at))
+        self._tell(seat, m.FeedText(call, pieces))
 
     def end(self, call: str, at: float) -> None:
         """Tell a call that its region is complete."""

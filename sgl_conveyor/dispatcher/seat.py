@@ -47,7 +47,7 @@ class Seat:
         if self.log is None or not isinstance(message, (m.OpenCall, m.FeedText, m.EndRegion)):
             return
         if isinstance(message, m.FeedText):
-            self._log_bytes += len(message.text)
+            self._log_bytes += sum(len(piece.text) for piece in message.pieces)
         if self._log_bytes > MAX_LOG_CHARS:
             self.log = None
         else:

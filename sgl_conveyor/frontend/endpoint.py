@@ -42,6 +42,13 @@ class OpenedCall(msgspec.Struct, frozen=True):
         )
 
 
+class _CallView(msgspec.Struct, frozen=True):
+    """What we read of `GET /conveyor/calls/{call}`."""
+
+    result: Outcome | None
+    timings: Timings
+
+
 class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
     """A server started by `sgl_conveyor.launch_server`; give it to `sgl.set_default_backend`.
 
@@ -140,10 +147,9 @@ class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
                     time.sleep(_RETRY_S)
                     continue
                 _check(answer)
-                view = answer.json()
-                if view["result"] is not None:
-                    timings = msgspec.convert(view["timings"], type=Timings)
-                    return msgspec.convert({**view["result"], "timings": timings}, type=Outcome)
+                view = msgspec.json.decode(answer.content, type=_CallView)
+                if view.result is not None:
+                    return msgspec.structs.replace(view.result, timings=view.timings)
                 if time.monotonic() >= deadline:
                     message = f"no result within {wait_s:g} s after the region's end"
                     return Outcome(error=ToolError("ToolTimeout", message))

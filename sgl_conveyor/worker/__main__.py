@@ -41,12 +41,13 @@ def main(argv: list[str]) -> int:
 
 def _describe(sources: list[str]) -> int:
     from sgl_conveyor.describe import describe
-    from sgl_conveyor.worker.loading import load_tool
+    from sgl_conveyor.worker.loading import expand, load_tool
 
     specs = []
     for source in sources:
         try:
-            specs.append(describe(load_tool(source), source if ":" in source else None))
+            for name in expand(source):
+                specs.append(describe(load_tool(name), name if ":" in name else None))
         except ConveyorError:
             raise
         except Exception:

@@ -19,7 +19,7 @@ from sgl_conveyor.tools import CallInfo, Tool, ToolAbort, ToolFailure
 from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
-from sgl_conveyor.worker.host import CallHost, encodable
+from sgl_conveyor.worker.host import CallHost, current_unit, encodable
 
 #: Progress is reported when this many seconds have passed since the last report, or sooner.
 _PROGRESS_INTERVAL_S = 0.05
@@ -95,6 +95,7 @@ class CallRunner:
         self._text: list[str] | None = [] if tool.Args is not None else None
         self._text_bytes = 0
         self._fed = 0
+        self._unit_count = 0
         self._units: list[UnitTiming] = []
         self._reported_at = 0.0
 
@@ -131,6 +132,7 @@ class CallRunner:
         self._host.answered(message)
 
     async def _open(self) -> None:
+        current_unit.set(-1)
         started = time.monotonic()
         self._tool = self._make()
         self._tool.call = CallInfo(self.call, self._spec.name, self._region)
@@ -140,21 +142,25 @@ class CallRunner:
         self._send(m.Opened(self.call, started, time.monotonic()))
 
     async def _feed(self, message: m.FeedText) -> None:
-        assert self._tool is not None
-        self._keep(message.text)
-        if "on_text" in self._spec.hooks:
-            await self._unit(message.at, self._tool.on_text, message.text)
-        if self._lines is not None:
-            for line in self._lines.feed(message.text):
-                await self._unit(message.at, self._tool.on_line, line)
-        if self._statements is not None:
-            for statement in self._statements.feed(message.text):
-                await self._unit(message.at, self._tool.on_statement, statement)
-        if self._arguments is not None:
-            for path, value in _checked(self._arguments.feed(message.text)):
-                await self._unit(message.at, self._tool.on_argument, path, value)
+        for piece in message.pieces:
+            await self._feed_piece(piece.text, piece.at)
         self._fed += 1
         self._report()
+
+    async def _feed_piece(self, text: str, at: float) -> None:
+        assert self._tool is not None
+        self._keep(text)
+        if "on_text" in self._spec.hooks:
+            await self._unit(at, self._tool.on_text, text)
+        if self._lines is not None:
+            for line in self._lines.feed(text):
+                await self._unit(at, self._tool.on_line, line)
+        if self._statements is not None:
+            for statement in self._statements.feed(text):
+                await self._unit(at, self._tool.on_statement, statement)
+        if self._arguments is not None:
+            for path, value in _checked(self._arguments.feed(text)):
+                await self._unit(at, self._tool.on_argument, path, value)
 
     async def _end(self, message: m.EndRegion) -> None:
         assert self._tool is not None
@@ -178,6 +184,7 @@ class CallRunner:
 
     async def _finish(self) -> None:
         assert self._tool is not None
+        current_unit.set(self._unit_count)
         started = time.monotonic()
         value = await self._run(self._tool.finish)
         ended = time.monotonic()
@@ -209,6 +216,8 @@ class CallRunner:
         self._text.append(text)
 
     async def _unit(self, ready: float, hook: Callable[..., Any], *unit: Any) -> None:
+        current_unit.set(self._unit_count)
+        self._unit_count += 1
         started = time.monotonic()
         await self._run(hook, *unit)
         ended = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 
 import msgspec
 
@@ -12,6 +13,9 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.core import Outcome, Span, ToolInfo, ToolResult
 
 _MAX_LABEL_CHARS = 200
+
+#: The number of the unit whose hook runs, or which began the task that runs; -1 is `open`.
+current_unit: ContextVar[int] = ContextVar("current_unit", default=-1)
 
 
 class CallHost:
@@ -45,7 +49,7 @@ class CallHost:
         self._send(m.FileAttached(self._call, encodable(name), encodable(media_type), data))
 
     def worked(self, label: str, started: float, ended: float) -> None:
-        span = Span(encodable(label[:_MAX_LABEL_CHARS]), started, ended)
+        span = Span(encodable(label[:_MAX_LABEL_CHARS]), started, ended, current_unit.get())
         self._send(m.Worked(self._call, span))
 
     async def call_tool(self, name: str, text: str) -> ToolResult:

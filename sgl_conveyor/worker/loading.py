@@ -19,6 +19,27 @@ def shipped_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(tool_workers.__path__) if m.name[0] != "_")
 
 
+def expand(source: str) -> list[str]:
+    """The tools that a name stands for: itself, or with `module:*` each that the module defines.
+
+    Raises:
+        ConfigurationError: the module does not exist, or defines no tool.
+        Exception: whatever the module raised while it was imported.
+    """
+    module_name, _, attribute = source.partition(":")
+    if attribute != "*":
+        return [source]
+    module = _module(source, module_name)
+    names = [
+        name
+        for name, value in vars(module).items()
+        if _is_tool(value) and _defined_in(value, module)
+    ]
+    if not names:
+        raise ConfigurationError(f"{source!r}: {module_name} defines no tool")
+    return [f"{module_name}:{name}" for name in names]
+
+
 def load_tool(source: str) -> type[Tool]:
     """Import a tool's class.
 
@@ -37,21 +58,24 @@ def load_tool(source: str) -> type[Tool]:
             )
         return _shipped(source)
     module_name, _, attribute = source.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            raise ConfigurationError(
-                f"unknown tool {source!r}: there is no module {error.name!r} on sys.path; "
-                f"the shipped tools are {', '.join(shipped_names())}"
-            ) from None
-        raise
-    found = getattr(module, attribute, None)
+    found = getattr(_module(source, module_name), attribute, None)
     if not _is_tool(found):
         raise ConfigurationError(
             f"unknown tool {source!r}: {module_name} has no Tool called {attribute!r}"
         )
     return found
+
+
+def _module(source: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name + ".").startswith(error.name + "."):
+            raise ConfigurationError(
+                f"unknown tool {source!r}: there is no module {error.name!r} on sys.path; "
+                f"the shipped tools are {', '.join(shipped_names())}"
+            ) from None
+        raise
 
 
 def _shipped(name: str) -> type[Tool]:

@@ -49,7 +49,8 @@ class TestResults:
         sequential = conveyor.run("puppet", "one\ntwo\n", partial=False)
         assert sequential.outcome.value == partial.outcome.value
         timings = sequential.outcome.timings
-        assert all(unit.ready >= timings.region_end for unit in timings.units)
+        assert all(unit.started >= timings.region_end for unit in timings.units)
+        assert timings.units[0].ready < timings.region_end, "it was certain long before"
 
     def test_lines_run_while_the_region_is_still_decoded(self, conveyor: Harness) -> None:
         call = conveyor.create("puppet")

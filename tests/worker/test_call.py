@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ToolError
+from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.describe import describe
 from sgl_conveyor.messages import MAX_RESULT_BYTES
 from sgl_conveyor.tools import HOOKS, Tool, ToolAbort, ToolFailure
@@ -33,7 +33,7 @@ CANCEL = m.CancelCall("call")
 
 
 def text(piece, at=1.0):
-    return m.FeedText("call", piece, at)
+    return m.FeedText("call", [TextPiece(piece, at)])
 
 
 def drive(tool, *received, hook_limit=no_limit):
