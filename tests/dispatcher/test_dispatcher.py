@@ -130,6 +130,8 @@ class TestFailures:
         self, conveyor: Harness, record: Path
     ) -> None:
         call = conveyor.create("puppet", "cut")
+        # A call that still waits for a worker has nothing to undo.
+        wait_until(lambda: "cut open" in lines_of(record), "open()")
         conveyor.attach(call)
         conveyor.decode(call, "one\ntwo", m.Finish("length"))
         view = conveyor.read(call)
