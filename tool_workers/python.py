@@ -19,6 +19,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
 from sgl_conveyor.tools import Tool, ToolFailure
+from tool_workers._python_figures import figures
 
 #: Characters of output, and of the last value, that a result holds.
 MAX_OUTPUT_CHARS = 256 * 1024
@@ -30,7 +31,8 @@ _STATEMENT = "<statement "
 
 class Python(Tool):
     """Run Python. The result is what it printed, the last expression's value, and a traceback if a
-    statement failed; the first one that fails ends the execution.
+    statement failed; the first one that fails ends the execution. Figures drawn with matplotlib
+    are attached as PNG.
     """
 
     stop = "```"
@@ -48,6 +50,7 @@ class Python(Tool):
         self._sent_at = 0.0
 
     def open(self) -> None:
+        os.environ["MPLBACKEND"] = "module://tool_workers._python_backend"
         self._streams = _CapturedStreams(self._write)
         self._shell = _Shell.instance(config=_CONFIG)
         self._streams.discard()
@@ -67,6 +70,7 @@ class Python(Tool):
     def finish(self) -> str | ToolFailure:
         if self._last_value is not None:
             self._write(self._shown(self._last_value))
+        self._draw()
         if self._error is not None:
             self._write(user_traceback(self._error))
         self._send()
@@ -83,6 +87,16 @@ class Python(Tool):
             except BaseException as error:
                 self._error = error
                 return ""
+
+    def _draw(self) -> None:
+        """Attach what the program showed, and what it left open."""
+        with self._streams:
+            try:
+                figures.show_open()
+            except BaseException as error:
+                self._error = self._error or error
+        for number, image in enumerate(figures.images, start=1):
+            self.attach(f"figure-{number}.png", "image/png", image)
 
     def _write(self, text: str) -> None:
         if self._room <= 0 or not text:

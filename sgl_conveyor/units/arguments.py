@@ -65,6 +65,7 @@ class ArgumentSplitter:
         self._parser = _parse(self._events)
         self._open: list[_Container] = []
         self._bytes = 0
+        self._root_is_complete = False
 
     def feed(self, text: str) -> Iterator[Argument]:
         """The values that this piece of text makes certain.
@@ -87,6 +88,9 @@ class ArgumentSplitter:
         Raises:
             ValueError: the text is not complete.
         """
+        if self._root_is_complete:
+            # yajl overlooks a string that begins behind the root and does not end: end it.
+            yield from self._push(b' "')
         # To ijson an empty piece is the end.
         yield from self._push(b"")
 
@@ -135,6 +139,7 @@ class ArgumentSplitter:
 
     def _complete(self, value: Any) -> Argument | None:
         if not self._open:
+            self._root_is_complete = True
             return None
         parent = self._open[-1]
         argument = Argument(parent.place(), value)

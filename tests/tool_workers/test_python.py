@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,11 @@ import psutil
 import pytest
 
 from sgl_conveyor import messages as m
+from sgl_conveyor.core import ToolResult
+from sgl_conveyor.testing import run_tool
 from tests.dispatcher.harness import STOP, Harness, dispatcher, wait_until
+from tool_workers._python_figures import MAX_BYTES, MAX_FIGURES, MAX_PIXELS, Figures
+from tool_workers.python import Python
 
 MIB = 1024**2
 
@@ -73,6 +80,15 @@ class TestResults:
         assert partial.outcome.value == sequential.outcome.value
         assert partial.outcome.error == sequential.outcome.error
 
+    def test_where_the_text_is_cut_changes_nothing(self) -> None:
+        source = (
+            "def f(n):\n    return n * 2\n\nx = f(2)\nprint('é', x)\nif x:\n    f(x)\nf(x) + x\n"
+        )
+        whole = run_tool(Python, source, partial=False).result
+        assert whole.value == "é 4\n12\n"
+        for cuts in (range(1, len(source)), [9, 28, 41], [40]):
+            assert run_tool(Python, source, cuts=cuts).result.value == whole.value
+
     def test_long_output_is_cut(self, conveyor: Harness) -> None:
         text = value(conveyor, "print('x' * 3_000_000)\n")
         assert len(text) < 300_000
@@ -82,6 +98,132 @@ class TestResults:
         view = run(conveyor, "print('a')\nimport sys\nsys.exit(3)\nprint('b')\n")
         assert view.outcome.error.type == "SystemExit"
         assert view.outcome.value.startswith("a\n")
+
+
+def draw(source: str) -> ToolResult:
+    """What a program with matplotlib comes to."""
+    return run_tool(Python, "import matplotlib.pyplot as plt\n" + source).result
+
+
+def sizes(result: ToolResult) -> list[tuple[str, int, int]]:
+    """Each figure's name, width and height (pixels)."""
+    for file in result.attachments:
+        assert file.media_type == "image/png"
+        assert file.data.startswith(b"\x89PNG\r\n\x1a\n")
+    return [(file.name, *struct.unpack(">II", file.data[16:24])) for file in result.attachments]
+
+
+class TestFigures:
+    def test_what_is_shown_or_left_open_is_attached_in_order_and_nothing_is_printed(self) -> None:
+        result = draw(
+            "first = plt.figure(figsize=(1, 1))\nplt.plot([1, 2])\n"
+            "plt.show()\nassert plt.get_fignums() == []\n"
+            "second = plt.figure(figsize=(2, 1))\nsecond.show()\nsecond.show()\n"
+            "plt.figure(figsize=(3, 1))\nplt.show(block=False)\nplt.show()\n"
+            "plt.figure(figsize=(4, 1))\nplt.close()\n"
+            "_ = plt.figure(figsize=(5, 1))\nprint('done')\n"
+        )
+        assert (result.value, result.error) == ("done\n", None)
+        assert sizes(result) == [
+            ("figure-1.png", 100, 100),
+            ("figure-2.png", 200, 100),
+            ("figure-3.png", 300, 100),
+            ("figure-4.png", 500, 100),
+        ]
+
+    def test_a_program_that_chooses_agg_itself_has_its_figures_too(self) -> None:
+        source = "import matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\n"
+        result = run_tool(Python, source + "plt.plot([1])\nplt.show()\n").result
+        assert (result.value, result.error) == ("", None)
+        assert sizes(result) == [("figure-1.png", 640, 480)]
+
+    def test_a_figure_that_cannot_be_drawn_is_the_programs_error(self) -> None:
+        source = "plt.figure(figsize=(1, 1))\nplt.show()\nprint('a')\n_ = plt.title('$\\\\no$')\n"
+        for ending in ("", "plt.show()\nprint('never')\n"):
+            result = draw(source + ending)
+            assert result.error is not None
+            assert result.error.type == "ValueError"
+            assert "Unknown symbol" in result.error.message
+            assert result.value.startswith("a\n")
+            assert "never" not in result.value
+            assert sizes(result) == [("figure-1.png", 100, 100)]
+
+    def test_a_program_that_fails_keeps_its_figures(self) -> None:
+        result = draw("fig = plt.figure(figsize=(1, 1))\n1 / 0\n")
+        assert result.error is not None
+        assert result.error.type == "ZeroDivisionError"
+        assert sizes(result) == [("figure-1.png", 100, 100)]
+
+    def test_a_forged_pyplot_is_an_error_and_no_dead_worker(self) -> None:
+        result = run_tool(Python, "import sys\nsys.modules['matplotlib.pyplot'] = 1\n").result
+        assert result.error is not None
+        assert result.error.type == "AttributeError"
+
+    def test_too_many_pixels_are_a_line_of_output(self) -> None:
+        result = draw("_ = plt.figure(figsize=(100, 100))\n_ = plt.figure(figsize=(1, 1))\n")
+        assert result.error is None
+        assert result.value == (
+            f"[figure 1 was dropped: 10000 x 10000 pixels are more than {MAX_PIXELS}]\n"
+        )
+        assert sizes(result) == [("figure-1.png", 100, 100)]
+
+    def test_the_number_and_the_bytes_of_figures_are_limited(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Drawn:
+            """A figure without matplotlib behind it."""
+
+            dpi = 100
+
+            def __init__(self, data: bytes) -> None:
+                self.data = data
+
+            def get_size_inches(self) -> tuple[float, float]:
+                return (1.0, 1.0)
+
+            def savefig(self, file: object, **options: object) -> None:
+                file.write(self.data)  # type: ignore[attr-defined]
+
+        figures = Figures()
+        drawn = [Drawn(b"x" * (MAX_BYTES - 100)), Drawn(b"y" * 101)]
+        drawn += [Drawn(b"%d" % n) for n in range(MAX_FIGURES)]
+        for figure in drawn:
+            figures.show(figure)
+        assert len(figures.images) == MAX_FIGURES
+        assert sum(map(len, figures.images)) <= MAX_BYTES
+        assert capsys.readouterr().out.splitlines() == [
+            f"[figure 2 was dropped: the figures have more than {MAX_BYTES} bytes together]",
+            f"[figure {MAX_FIGURES + 2} was dropped: there are more than {MAX_FIGURES}]",
+        ]
+
+    def test_an_import_runs_while_the_rest_is_decoded(self) -> None:
+        with dispatcher(["python"]) as conveyor:
+            call = conveyor.create("python")
+            conveyor.attach(call)
+            conveyor.decode(call, "import matplotlib.pyplot as plt\n")
+            wait_until(lambda: conveyor.read(call, 0).outcome.timings.units, "the import")
+            conveyor.decode(call, "_ = plt.plot([1, 2])\n", STOP)
+            outcome = conveyor.read(call).outcome
+        assert len(outcome.attachments) == 1
+        heavy = outcome.timings.units[0]
+        assert heavy.started < heavy.ended < outcome.timings.tokens[-1]
+
+
+#: The programs that the benchmark replays.
+RECORDED = json.loads((Path(__file__).parents[2] / "bench/recorded/codegen.json").read_text())
+
+
+class TestRecorded:
+    def test_each_is_a_program_of_six_to_twelve_statements(self) -> None:
+        assert 20 <= len(RECORDED) <= 24
+        assert len(set(RECORDED)) == len(RECORDED)
+        for source in RECORDED:
+            assert 6 <= len(ast.parse(source).body) <= 12, source
+            assert "```" not in source
+
+    @pytest.mark.parametrize("number", [0, 2])
+    def test_they_run(self, conveyor: Harness, number: int) -> None:
+        assert value(conveyor, RECORDED[number])
 
 
 #: Each file must raise inside: what it tries must not work.

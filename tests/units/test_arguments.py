@@ -272,7 +272,8 @@ def test_a_fault_anywhere_gives_the_same_at_any_cuts(text, data, points):
     except ValueError:
         assert error is not None
     else:
-        assume(not re.search("NaN|Infinity", broken))
+        # What json.loads takes and JSON has not, or ijson and Python cannot hold.
+        assume(not re.search(r"NaN|Infinity|\\u[dD]", broken) and "inf" not in repr(expected))
         assert (exactly(found), error) == (exactly(expected), None)
     again, same = arguments_of(cut(broken, points))
     assert exactly(again) == exactly(found)

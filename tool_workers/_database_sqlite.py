@@ -1,0 +1,96 @@
+"""SQLite, opened so that it enforces what a statement may do, and how long it may take."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+#: Bytes that SQLite may hold in memory: its caches, sorters and temporary tables together.
+MAX_MEMORY_BYTES = 256 * 1024**2
+#: Instructions of its virtual machine between two looks at the clock: about a millisecond.
+_INSTRUCTIONS = 20_000
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 500,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 200,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+#: What sqlite3's module does not name: a recursive query.
+_SQLITE_RECURSIVE = 33
+_READS = {
+    sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, _SQLITE_RECURSIVE,
+}  # fmt: skip
+_WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
+#: Functions that reach files or libraries, or run Python's `re` without a limit.
+_REFUSED_FUNCTIONS = {
+    "edit", "fts3_tokenizer", "load_extension", "readfile", "regexp", "writefile",
+}  # fmt: skip
+
+
+def connect(path: Path, *, write: bool, wait_s: float) -> sqlite3.Connection:
+    """Open a file that exists.
+
+    Args:
+        path: the file.
+        write: whether it may be written.
+        wait_s: seconds to wait for another writer.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be opened.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode={'rw' if write else 'ro'}"
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=wait_s, check_same_thread=False
+    )
+    for category, limit in _LIMITS.items():
+        connection.setlimit(category, limit)
+    connection.text_factory = lambda data: data.decode(errors="replace")
+    connection.execute(f"PRAGMA hard_heap_limit = {MAX_MEMORY_BYTES}")
+    # In memory, where that limit holds, instead of a file that may fill the disk.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute(f"PRAGMA {'foreign_keys' if write else 'query_only'} = ON")
+    return connection
+
+
+@contextmanager
+def guarded(connection: sqlite3.Connection, *, write: bool, limit_s: float) -> Iterator[None]:
+    """While entered, a statement can only read (or change rows), and is interrupted in time.
+
+    Args:
+        connection: what `connect` gave.
+        write: whether rows may be changed.
+        limit_s: seconds for all that runs here.
+    """
+    deadline = time.monotonic() + limit_s
+    connection.set_authorizer(_authorizer(write))
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+        connection.set_authorizer(None)
+
+
+Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
+
+
+def _authorizer(write: bool) -> Authorizer:
+    def authorize(
+        action: int, first: str | None, second: str | None, _db: str | None, _from: str | None
+    ) -> int:
+        if action == sqlite3.SQLITE_FUNCTION:
+            allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
+        elif action in _WRITES:
+            allowed = write and not (first or "").lower().startswith("sqlite_")
+        else:
+            allowed = action in _READS
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    return authorize
