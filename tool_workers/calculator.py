@@ -148,8 +148,6 @@ class Calculator(Tool):
             node = node.left
         value = self._leaf(node, depth)
         for op, right in reversed(pending):
-            if type(op) not in BINARY:
-                raise NotAnExpression("an operator is none of + - * / // % ** ^")
             operands = value, self._value(right, depth + 1)
             value = apply("the expression", BINARY[type(op)], *operands)
         return value

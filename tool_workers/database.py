@@ -19,7 +19,7 @@ _STATEMENT = re.compile(r"statements\[(\d+)\]", re.ASCII)
 
 
 class Settings(BaseSettings):
-    """The tool's configuration: environment variables that begin with `DATABASE_`.
+    """The tool's configuration: environment variables that begin with `DATABASE_TOOL_`.
 
     Args:
         url: the database, in SQLAlchemy's form; by default a sample that is made on first need.
@@ -28,7 +28,7 @@ class Settings(BaseSettings):
         statement_timeout_s: seconds for one statement.
     """
 
-    model_config = SettingsConfigDict(env_prefix="DATABASE_", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="DATABASE_TOOL_", hide_input_in_errors=True)
 
     url: str | None = None
     write: bool = False
@@ -112,8 +112,10 @@ def _settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        names = ", ".join(f"DATABASE_{str(e['loc'][0]).upper()}" for e in error.errors())
+        names = ", ".join(f"DATABASE_TOOL_{str(e['loc'][0]).upper()}" for e in error.errors())
         raise BadSettings(f"the server's configuration has no valid {names}") from None
     if settings.write and settings.url is None:
-        raise BadSettings("DATABASE_WRITE needs a DATABASE_URL: the sample is not written")
+        raise BadSettings(
+            "DATABASE_TOOL_WRITE needs a DATABASE_TOOL_URL: the sample is not written"
+        )
     return settings

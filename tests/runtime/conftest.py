@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.search_service import running_service
 from tests.runtime.servers import Server, conveyor_server
 
 TOOLS = (
     "python",
+    "search",
+    "planning",
+    "validation",
+    "database",
+    "calculator",
+    "programs.plan_tools:mean",
+    "programs.plan_tools:compute_ratio",
     "tests.tools.puppet:Puppet",
     "tests.tools.puppet:Nothing",
     "tests.tools.puppet:Strict",
@@ -21,10 +29,19 @@ MAX_RUNNING = 4
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("server") / "log"
-    flags = ("--tools", *TOOLS, "--max-running-requests", str(MAX_RUNNING), "--conveyor-drain", "1")
-    with conveyor_server(log, *flags, api_key="a-test-key") as server:
-        yield server
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "tools.toml"
+    flags = [
+        *("--tools", *TOOLS, "--tools-config", str(config)),
+        *("--max-running-requests", str(MAX_RUNNING), "--conveyor-drain", "1"),
+    ]
+    with running_service(rtt_ms=20) as search:
+        config.write_text(
+            "[search.environment]\n"
+            f'SEARCH_URL = "{search.url}"\nSEARCH_CA = "{search.ca}"\nSEARCH_ALLOW_PRIVATE = "1"\n'
+        )
+        with conveyor_server(folder / "log", *flags, api_key="a-test-key") as server:
+            yield server
 
 
 @pytest.fixture

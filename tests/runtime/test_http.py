@@ -45,6 +45,7 @@ class TestACall:
             "error": None,
             "aborted": None,
             "emitted": "hi",
+            "attachments": [],
         }
         timings = view["timings"]
         assert len(timings["tokens"]) == answer.json()["meta_info"]["completion_tokens"]
@@ -85,8 +86,13 @@ class TestACall:
     def test_the_tools_in_the_openai_format(self, server: Server) -> None:
         with server.client() as client:
             tools = client.get("/conveyor/tools").json()["tools"]
-        assert [t["function"]["name"] for t in tools] == ["python", "puppet", "nothing", "strict"]
+        by_name = {t["function"]["name"]: t for t in tools}
+        assert {"python", "search", "puppet", "strict"} <= by_name.keys()
         assert all(t["type"] == "function" for t in tools)
+        search = by_name["search"]
+        assert search["function"]["parameters"]["required"] == ["query"]
+        assert search["conveyor"]["hooks"] == ["open", "on_argument", "finish", "abort"]
+        assert search["conveyor"]["limits"]["concurrency"] == 64
 
 
 class TestRefusals:
@@ -108,7 +114,7 @@ class TestRefusals:
             answer = client.post("/conveyor/calls", json={"tool": "nope"})
         assert answer.status_code == 400
         message = answer.json()["error"]["message"]
-        assert "nothing, puppet, python, strict" in message
+        assert "nothing, planning, puppet, python" in message
 
     def test_a_body_with_unknown_fields_is_refused(self, server: Server) -> None:
         with server.client() as client:

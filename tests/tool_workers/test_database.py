@@ -35,8 +35,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def environment(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{sample}")
-    monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_S", "5")
+    monkeypatch.setenv("DATABASE_TOOL_URL", f"sqlite:///{sample}")
+    monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "5")
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         connection.execute("CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER)")
         connection.execute("INSERT INTO accounts VALUES (1, 100), (2, 50)")
         connection.commit()
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
-    monkeypatch.setenv("DATABASE_WRITE", "1")
+    monkeypatch.setenv("DATABASE_TOOL_URL", f"sqlite:///{path}")
+    monkeypatch.setenv("DATABASE_TOOL_WRITE", "1")
     return path
 
 
@@ -131,7 +131,7 @@ class TestReading:
             opened.append(arguments)
             return connect(*arguments, **options)
 
-        monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_S", "4.5")  # an engine not yet made
+        monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "4.5")  # an engine not yet made
         monkeypatch.setattr(sqlite3, "connect", counted)
         for _ in range(3):
             rows("SELECT 1")
@@ -191,7 +191,7 @@ class TestRefusals:
     def test_what_reaches_beyond_rows_is_always_refused(
         self, sql: str, write: str, accounts: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("DATABASE_WRITE", write)
+        monkeypatch.setenv("DATABASE_TOOL_WRITE", write)
         assert error(sql).type in {"StatementRefused", "StatementFailed"}
         assert balances(accounts) == {1: 100, 2: 50}
         assert sorted(path.name for path in accounts.parent.iterdir()) == [accounts.name]
@@ -211,19 +211,19 @@ class TestRefusals:
         assert error(sql).type in {"StatementRefused", "StatementFailed"}
 
     def test_a_query_without_an_end_is_interrupted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_S", "0.2")
+        monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "0.2")
         assert error(ENDLESS).type == "StatementTimeout"
         assert rows("SELECT 1") == [[1]]
 
     def test_rows_without_an_end_are_truncated(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DATABASE_MAX_ROWS", "3")
+        monkeypatch.setenv("DATABASE_TOOL_MAX_ROWS", "3")
         [value] = run(ENDLESS.replace("COUNT(*)", "x")).value
         assert value == {"columns": ["x"], "rows": [[1], [2], [3]], "truncated": True}
 
     def test_as_many_rows_as_allowed_are_not_truncated(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("DATABASE_MAX_ROWS", "3")
+        monkeypatch.setenv("DATABASE_TOOL_MAX_ROWS", "3")
         [value] = run("VALUES (1), (2), (3)").value
         assert value["truncated"] is False
 
@@ -266,9 +266,9 @@ class TestSettings:
     def test_a_missing_file_is_an_error_and_is_not_made(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'none.sqlite'}")
+        monkeypatch.setenv("DATABASE_TOOL_URL", f"sqlite:///{tmp_path / 'none.sqlite'}")
         for write in ("0", "1"):
-            monkeypatch.setenv("DATABASE_WRITE", write)
+            monkeypatch.setenv("DATABASE_TOOL_WRITE", write)
             assert error("SELECT 1").type == "DatabaseUnavailable"
         assert not list(tmp_path.iterdir())
 
@@ -279,14 +279,14 @@ class TestSettings:
     def test_a_bad_setting_is_an_error_that_keeps_its_value(
         self, name: str, value: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv(f"DATABASE_{name}", value)
+        monkeypatch.setenv(f"DATABASE_TOOL_{name}", value)
         found = error("SELECT 1")
         assert found.type in {"BadSettings", "DatabaseUnavailable"}
         assert value not in found.message
 
     def test_the_sample_is_not_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("DATABASE_URL")
-        monkeypatch.setenv("DATABASE_WRITE", "1")
+        monkeypatch.delenv("DATABASE_TOOL_URL")
+        monkeypatch.setenv("DATABASE_TOOL_WRITE", "1")
         assert error("DELETE FROM orders").type == "BadSettings"
 
     def test_the_sample_is_made_once_whoever_makes_it(self, tmp_path: Path, sample: Path) -> None:
@@ -411,7 +411,7 @@ def locked(accounts: Path) -> Iterator[Path]:
 def test_a_database_that_another_writes_is_an_error_in_time(
     locked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_S", "0.2")
+    monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "0.2")
     found = error("SELECT 1", TRANSFER[0])
     assert found.type == "StatementFailed"
     assert "locked" in found.message
@@ -422,5 +422,5 @@ def test_a_file_with_odd_characters_is_opened(
 ) -> None:
     path = tmp_path / "a b#c.sqlite"
     shutil.copy(sample, path)
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
+    monkeypatch.setenv("DATABASE_TOOL_URL", f"sqlite:///{path}")
     assert rows("SELECT COUNT(*) FROM customers") == [[4000]]
