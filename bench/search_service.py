@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,11 @@ class Service:
 
 @contextlib.contextmanager
 def running_service(
-    rtt_ms: float = 80.0, work_ms: float = 0.0, directory: Path | None = None
+    rtt_ms: float = 80.0,
+    work_ms: float = 0.0,
+    directory: Path | None = None,
+    *,
+    uneven: bool = False,
 ) -> Iterator[Service]:
     """Run the service in a process of its own, on a free port, until the block ends.
 
@@ -59,6 +64,7 @@ def running_service(
         rtt_ms: round-trip time of its network (ms).
         work_ms: what each query takes besides (ms).
         directory: where index and certificates are kept.
+        uneven: whether that depends on the query: from a quarter of it to 2.5 times as much.
 
     Raises:
         RuntimeError: it did not start.
@@ -68,6 +74,7 @@ def running_service(
         [
             sys.executable, "-m", "bench.search_service", "--port", "0",
             "--rtt-ms", str(rtt_ms), "--work-ms", str(work_ms), "--directory", str(where),
+            *(["--uneven"] if uneven else []),
         ],
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
@@ -100,12 +107,13 @@ def _first_line(stream: IO[str]) -> str:
         ) from None
 
 
-def application(directory: Path, work_s: float) -> Starlette:
+def application(directory: Path, work_s: float, *, uneven: bool) -> Starlette:
     """The service itself.
 
     Args:
         directory: where its index is.
         work_s: what each query takes besides (seconds).
+        uneven: whether that depends on the query.
     """
     index = open_index(directory)
 
@@ -114,7 +122,9 @@ def application(directory: Path, work_s: float) -> Starlette:
         query, language = asked.get("q", ""), asked.get("language", "all")
         if asked.get("format") != "json" or not query.strip():
             return JSONResponse({"error": "give q, and format=json"}, 400)
-        await asyncio.sleep(work_s)
+        # Some questions take an engine longer than others, the same one always as long.
+        share = zlib.crc32(query.encode()) / 2**32
+        await asyncio.sleep(work_s * (0.25 + 2.25 * share) if uneven else work_s)
         # All pages are in English.
         known = language in ("all", "auto") or language.split("-")[0] == "en"
         pages = find(index, query, COUNT) if known else []
@@ -213,7 +223,7 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-async def serve(port: int, rtt_s: float, work_s: float, directory: Path) -> None:
+async def serve(port: int, rtt_s: float, work_s: float, directory: Path, *, uneven: bool) -> None:
     """Serve until SIGTERM.
 
     Args:
@@ -221,12 +231,13 @@ async def serve(port: int, rtt_s: float, work_s: float, directory: Path) -> None
         rtt_s: round-trip time (seconds).
         work_s: what each query takes besides (seconds).
         directory: of index and certificates.
+        uneven: whether what a query takes depends on it.
     """
     pem = certificate(directory)
     outside, inside = _bound(port), _bound(0)
     here = f"https://127.0.0.1:{outside.getsockname()[1]} (CA {directory / 'ca.pem'})"
     config = uvicorn.Config(
-        application(directory, work_s),
+        application(directory, work_s, uneven=uneven),
         ssl_certfile=pem,
         ssl_keyfile=pem,
         log_level="warning",
@@ -252,8 +263,9 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8443, help="0: a free one")
     parser.add_argument("--rtt-ms", type=float, default=80.0, help="round-trip time")
     parser.add_argument("--work-ms", type=float, default=0.0, help="what each query takes besides")
+    parser.add_argument("--uneven", action="store_true", help="more for some queries than others")
     parser.add_argument("--directory", type=Path, default=DIRECTORY)
     args = parser.parse_args()
-    asyncio.run(
-        serve(args.port, args.rtt_ms / 1e3, args.work_ms / 1e3, args.directory.expanduser())
-    )
+    directory = args.directory.expanduser()
+    serving = serve(args.port, args.rtt_ms / 1e3, args.work_ms / 1e3, directory, uneven=args.uneven)
+    asyncio.run(serving)

@@ -90,6 +90,9 @@ class Search(Tool):
             description="language of the pages, as `en` or `de-CH`; `all`: any",
         )
         count: int = Field(default=5, ge=1, le=10, description="how many results to give")
+        purpose: str = Field(
+            "", max_length=500, description="what the results are for, in a sentence for the user"
+        )
 
     def __init__(self) -> None:
         self._line: Line | None = None

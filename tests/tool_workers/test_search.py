@@ -241,7 +241,7 @@ class TestResults:
 
     def test_recorded_texts_succeed(self, searching: Service) -> None:
         texts = json.loads(RECORDED.read_text())
-        assert 20 <= len(set(texts)) <= 24
+        assert len(set(texts)) >= 20
         for text in texts:
             run = run_tool(Search, text)
             assert run.result.error is None, text
@@ -413,7 +413,7 @@ class TestArguments:
 
     def test_the_schema_has_the_query_first_and_a_default_for_the_others(self) -> None:
         properties = Search.Args.model_json_schema()["properties"]
-        assert list(properties) == ["query", "site", "language", "count"]
+        assert list(properties) == ["query", "site", "language", "count", "purpose"]
         assert [name for name in properties if "default" not in properties[name]] == ["query"]
         assert all("description" in described for described in properties.values())
 
