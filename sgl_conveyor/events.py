@@ -88,6 +88,11 @@ class WorkEnded:
 
 
 @dataclass(frozen=True)
+class ToolFinishing:
+    """All units have run, and `finish()` begins: what it does can no longer be prevented."""
+
+
+@dataclass(frozen=True)
 class ToolRestarted:
     """The worker died or stalled, and another one starts the call again from its beginning."""
 
@@ -128,8 +133,8 @@ class ClientAborted:
 
 Event = (
     RequestAttached | TextCommitted | TokensLost | RequestEnded | DeadlinePassed | ToolOpened
-    | UnitsRan | OutputEmitted | FileAttached | WorkEnded | ToolRestarted | ToolFinished
-    | ToolFailed | ToolAborted | ClientAborted
+    | UnitsRan | OutputEmitted | FileAttached | WorkEnded | ToolFinishing | ToolRestarted
+    | ToolFinished | ToolFailed | ToolAborted | ClientAborted
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ from sgl_conveyor.events import (
     ToolAborted,
     ToolFailed,
     ToolFinished,
+    ToolFinishing,
     ToolOpened,
     ToolRestarted,
     UnitsRan,
@@ -102,6 +103,7 @@ class CallLife:
         self._held: list[TextPiece] = []
         self._emitted_bytes = 0
         self._region_ended = False
+        self._finishing = False
         self._awaited_tokens: int | None = None
         # The last steps, for the message of an impossible transition.
         self._history: deque[str] = deque(maxlen=64)
@@ -157,6 +159,9 @@ class CallLife:
                 return self._attached_file(event)
             case WorkEnded():
                 return self._work_ended(event)
+            case ToolFinishing():
+                self._finishing = True
+                return []
             case ToolRestarted():
                 return self._tool_restarted()
             case ToolFinished():
@@ -300,6 +305,7 @@ class CallLife:
         timings = self.outcome.timings
         timings.units, timings.spans = [], []
         timings.open_started = timings.opened = None
+        self._finishing = False
         self.outcome.emitted, self.outcome.attachments = "", []
         self._emitted_bytes = 0
         return []
@@ -325,7 +331,10 @@ class CallLife:
         return self._abort(event.at, event.reason, tell_tool=False)
 
     def _client_aborted(self, event: ClientAborted) -> list[Instruction]:
-        return [] if self.state.ended else self._abort(event.at, event.reason)
+        # What `finish` does can no longer be prevented: the call ends as it does.
+        if self.state.ended or self._finishing:
+            return []
+        return self._abort(event.at, event.reason)
 
     # --- ends ---
 

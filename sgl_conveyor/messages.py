@@ -29,6 +29,8 @@ VERSION: Final = 2
 MAX_WAIT_S: Final = 300.0
 #: Bytes of one result, as JSON.
 MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
+#: Bytes of the text that a tool may give another one.
+MAX_CALL_BYTES: Final = 1024 * 1024
 #: Bytes of a call's attachments together.
 MAX_ATTACHED_BYTES: Final = 16 * 1024 * 1024
 #: No frame is larger than this (bytes): a larger one is refused before it is read.
@@ -366,10 +368,18 @@ class CallTool(_Message, tag="call_tool"):
     text: str
 
 
-class Drained(_Message, tag="drained"):
-    """All units of a replayable tool's call have run; may it finish?
+class DropCall(_Message, tag="drop_call"):
+    """A tool no longer waits for the call that it made with this `ref`."""
 
-    A worker that dies before the answer has had no outside effect, so its call can be replayed.
+    call: str
+    ref: int
+
+
+class Drained(_Message, tag="drained"):
+    """All units of a call have run; may it finish? (A `read_only` tool does not ask.)
+
+    Before the answer nothing has had an outside effect: the call can be aborted, or begin again on
+    another worker.
     """
 
     call: str
@@ -406,8 +416,8 @@ class Released(_Message, tag="released"):
 
 
 FromWorker = (
-    WorkerHello | Opened | Progress | Emitted | FileAttached | Worked | CallTool | Drained
-    | Finished | Failed | Aborting | Released
+    WorkerHello | Opened | Progress | Emitted | FileAttached | Worked | CallTool | DropCall
+    | Drained | Finished | Failed | Aborting | Released
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ _WRITES = (exp.Insert, exp.Update, exp.Delete)
 #: What hides in a query and changes more than rows, or locks them.
 _HIDDEN = (exp.Command, exp.Into, exp.DDL, exp.DML)
 #: Functions that reach beyond the tables: files, other servers, sessions, locks.
+_REFUSED_PREFIXES = ("pg_", "lo_", "dblink", "query_to_xml", "current_setting", "release_")
 _REFUSED_FUNCTIONS = {
     "benchmark", "dblink", "dblink_exec", "edit", "fts3_tokenizer", "get_lock", "lo_export",
     "lo_import", "lo_put", "load_extension", "load_file", "openrowset", "pg_advisory_lock",
@@ -25,7 +26,7 @@ _REFUSED_FUNCTIONS = {
     "set_config", "sleep", "sys_eval", "sys_exec", "writefile", "xp_cmdshell",
 }  # fmt: skip
 #: A comment that MySQL runs and a template's marks: sqlglot and the database read these apart.
-_READ_APART = ("/*!", "/*M!", "{#", "{%", "\0")
+_READ_APART = ("/*!", "/*M!", "{#", "{%", "\0", "U&", "u&")
 #: SQLAlchemy's names of dialects that sqlglot calls otherwise.
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
 
@@ -91,7 +92,7 @@ def checked(sql: str, *, dialect: str, write: bool) -> Statement:
             writes = True  # it makes others wait until the transaction ends
         elif isinstance(node, _HIDDEN) and not isinstance(node, exp.Query):
             raise StatementRefused(f"{type(node).__name__.upper()} is not allowed in a statement")
-        elif isinstance(node, exp.Func) and _function(node) in _REFUSED_FUNCTIONS:
+        elif isinstance(node, exp.Func) and _reaches_out(_function(node)):
             raise StatementRefused(f"the function {_function(node)} is not allowed")
     if writes and not write:
         raise NotReadOnly(f"the statement writes or locks: {_allowed(write)}")
@@ -126,6 +127,10 @@ def _kind(tree: exp.Expr, sql: str) -> str:
     """How to call a statement: by its first word, if that is one."""
     first = sql.split(maxsplit=1)[0].strip("(;").upper()
     return first if first.isalpha() and len(first) <= 20 else type(tree).__name__.upper()
+
+
+def _reaches_out(function: str) -> bool:
+    return function in _REFUSED_FUNCTIONS or function.startswith(_REFUSED_PREFIXES)
 
 
 def _function(node: exp.Func) -> str:

@@ -14,7 +14,8 @@ MAX_MEMORY_BYTES = 256 * 1024**2
 #: Instructions of its virtual machine between two looks at the clock: about a millisecond.
 _INSTRUCTIONS = 20_000
 _LIMITS = {
-    sqlite3.SQLITE_LIMIT_LENGTH: 1_000_000,
+    # One call of a function cannot be interrupted, and some are quadratic (`ltrim`, `instr`).
+    sqlite3.SQLITE_LIMIT_LENGTH: 50_000,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_COLUMN: 500,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,

@@ -16,6 +16,8 @@ from sgl_conveyor.core import ConveyorError, ToolInfo
 #: Characters of one line.
 MAX_LINE_CHARS = 10_000
 _MAX_SHOWN_CHARS = 200
+#: Of an integer: about a thousand digits.
+_MAX_INTEGER_BITS = 3500
 
 _STEP = r"(?:0|[1-9][0-9]{0,5})"
 _HEAD = re.compile(
@@ -183,7 +185,11 @@ def _parse(line: Line, call: str) -> ast.Call:
             return ""
         if token["step"]:
             return f" {_MARK}{token['step']} "
-        if token.group() == "$" or (token["word"] or "").startswith(_MARK):
+        word = token["word"] or ""
+        if not word.isascii():
+            # Python would read it in another form than we do.
+            raise line.wrong(f"{word} is no word that a plan has outside of quotes")
+        if token.group() == "$" or word.startswith(_MARK):
             raise line.wrong(f"{token.group()} is no step's result, which is written like $1")
         return token.group()
 
@@ -205,11 +211,17 @@ def _value(line: Line, node: ast.expr) -> Any:
         case ast.Constant(value=str(text)):
             # JSON writes what lies beyond 16 bits as two escapes.
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case ast.Constant(value=bool() | None | int()):
+        case ast.Constant(value=bool() | None):
             return node.value
+        case ast.Constant(value=int(number)):
+            if number.bit_length() > _MAX_INTEGER_BITS:
+                raise line.wrong("a number is too large")
+            return number
         case ast.Constant(value=float(number)) if math.isfinite(number):
             return number
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float())):
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)) if (
+            not isinstance(number, bool)
+        ):
             return -_value(line, node.operand)
         case ast.Name(id=word) if word.startswith(_MARK):
             return Reference(int(word.removeprefix(_MARK)))
@@ -220,7 +232,12 @@ def _value(line: Line, node: ast.expr) -> Any:
         case ast.List():
             return [_value(line, part) for part in node.elts]
         case ast.Dict():
-            return {_key(line, key): _value(line, part) for key, part in _items(node)}
+            made: dict[str, Any] = {}
+            for key, part in _items(node):
+                if (name := _key(line, key)) in made:
+                    raise line.wrong(f"an object has the key {name!r} twice")
+                made[name] = _value(line, part)
+            return made
     raise line.wrong(
         "an argument is a number, a string, true, false, null, a list, an object, or $n"
     )

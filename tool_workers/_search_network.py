@@ -230,6 +230,8 @@ async def _resolve(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to one machine on the public internet."""
     ip = ipaddress.ip_address(address)
+    if any(ip.version == net.version and ip in net for net in _NEVER_PUBLIC):
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = _embedded(ip)
         if inner is not None and not is_public(str(inner)):
@@ -244,4 +246,9 @@ def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
 
 
+#: What Python's `is_global` lets through: old or local forms that may lead to a private host.
+_NEVER_PUBLIC = [
+    ipaddress.ip_network(net)
+    for net in ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10", "192.0.0.0/24")
+]
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

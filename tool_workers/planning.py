@@ -16,7 +16,7 @@ MAX_STEPS = 200
 #: Steps of one plan that run at once.
 MAX_AT_ONCE = 16
 #: Characters of the text that a step gives its tool.
-MAX_INPUT_CHARS = 1024 * 1024
+MAX_INPUT_CHARS = 256 * 1024
 #: Characters of all values in the result; what comes after is left out, and the result says so.
 MAX_RESULT_CHARS = 1024 * 1024
 

@@ -222,6 +222,8 @@ def _endpoint(url: str) -> httpx.URL:
         raise NotConfigured(f"SEARCH_URL is no URL: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise NotConfigured("SEARCH_URL must begin with http:// or https:// and a host")
+    if parsed.query or parsed.fragment:
+        raise NotConfigured("SEARCH_URL must end with its path: no `?` and no `#`")
     return parsed
 
 

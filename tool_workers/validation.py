@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sgl_conveyor.core import ConfigurationError
 from sgl_conveyor.tools import Tool, ToolAbort
 from tool_workers._validation_places import Place, gazetteer
 
@@ -121,7 +122,11 @@ class Validation(Tool):
 
     def open(self) -> None:
         self._gazetteer = gazetteer()
-        settings = Settings()
+        try:
+            settings = Settings()
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0]).upper()
+            raise ConfigurationError(f"VALIDATION_{name} is no date: YYYY-MM-DD") from None
         self._earliest = settings.earliest
         self._latest = settings.latest or datetime.date.today()
 
@@ -169,7 +174,7 @@ class Validation(Tool):
         elif name == "country" and isinstance(value, str):
             code = value.upper()
             known = code in self._gazetteer.countries
-            meant = code if known else self._gazetteer.country_code(value)
+            meant = code if known else self._gazetteer.country_code(value[:_MAX_SHOWN_CHARS])
         return f": did you mean '{meant}'?" if meant else ""
 
     def _check(self, name: str) -> None:

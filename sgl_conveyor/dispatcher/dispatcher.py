@@ -247,8 +247,14 @@ class Dispatcher:
     def _from_worker(self, call: Call, message: m.FromWorker) -> None:
         if isinstance(message, m.CallTool):
             self._sub_calls.make(call, message)
+        elif isinstance(message, m.DropCall):
+            self._sub_calls.drop(call, message.ref)
         elif (event := event_of(message)) is not None:
             self.handle(call, event)
+
+    def forget(self, call: Call) -> None:
+        """Keep an ended call no longer."""
+        self._calls.remove(call.id)
 
     def answer_tool(self, call: Call, answer: m.ToolAnswer) -> None:
         """Give a call's tool the answer to a question of its own."""

@@ -29,6 +29,8 @@ def event_of(message: m.FromWorker) -> events.Event | None:
             return events.FileAttached(Attachment(name, kind, message.data))
         case m.Worked():
             return events.WorkEnded(message.span)
+        case m.Drained():
+            return events.ToolFinishing()
         case m.Failed():
             return events.ToolFailed(time.monotonic(), _cut(message.error))
         case m.Aborting():
@@ -44,11 +46,12 @@ def _cut(error: ToolError) -> ToolError:
 
 
 def _finished(message: m.Finished) -> events.Event:
-    """The value stays JSON: it is checked, but nothing is made of it here."""
+    """The value stays JSON: it is checked, for a model may have made it, and then passed on."""
     try:
         if len(message.value) > m.MAX_RESULT_BYTES:
             raise ValueError(f"{len(message.value)} bytes are more than {m.MAX_RESULT_BYTES}")
-        msgspec.json.decode(message.value, type=msgspec.Raw)
+        # In full: msgspec's `Raw` lets through what no client could read.
+        msgspec.json.decode(message.value)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {error}")
         return events.ToolFailed(time.monotonic(), failed)

@@ -329,9 +329,10 @@ class WorkerPool:
             case m.Drained():
                 if seat.release_by is None:
                     seat.finishing = True
+                    self._events.from_worker(message.call, message)
                     self._tell(seat, m.FinishCall(message.call))
                 return
-            case m.CallTool() if worker.sandboxed:
+            case m.CallTool() | m.DropCall() if worker.sandboxed:
                 raise ProtocolError("a tool in a sandbox wants to call another one")
             case m.Released():
                 self._released(seat, worker)

@@ -25,6 +25,9 @@ class Calls(Protocol):
     def handle(self, call: Call, event: events.Event) -> None:
         """Take an event of a call."""
 
+    def forget(self, call: Call) -> None:
+        """Keep an ended call no longer: no client can read it."""
+
     def answer_tool(self, call: Call, answer: m.ToolAnswer) -> None:
         """Give a call's tool the answer to a question of its own."""
 
@@ -52,12 +55,13 @@ class SubCalls:
         now = time.monotonic()
         self._calls.handle(child, events.RequestAttached(now, ""))
         self._calls.handle(child, events.TextCommitted(now, 0, question.text, "stop"))
-        # Its tool's timeout ends it long before, the queue included.
         child.wait(m.MAX_WAIT_S, self._answerer(parent, child, question.ref))
 
     def _open(self, parent: Call, question: m.CallTool) -> Call:
         if parent.ended_at is not None:
             raise CallRefused(400, "the call that asks has ended")
+        if len(question.text.encode(errors="replace")) > m.MAX_CALL_BYTES:
+            raise CallRefused(400, f"the text has more than {m.MAX_CALL_BYTES} bytes")
         if parent.depth + 1 >= MAX_DEPTH:
             raise CallRefused(400, f"calls within calls may be {MAX_DEPTH} deep")
         if len(parent.children) >= MAX_RUNNING:
@@ -74,17 +78,30 @@ class SubCalls:
             # A call that began again has forgotten what it had asked.
             if parent.children.get(ref) is not child:
                 return
+            if child.ended_at is None:
+                # Its own deadlines end it.
+                child.wait(m.MAX_WAIT_S, answer)
+                return
             del parent.children[ref]
-            outcome = child.life.outcome
+            self._calls.forget(child)
+            full = child.life.outcome
+            # The rest may be more than a frame holds, and is for clients.
+            outcome = Outcome(value=full.value, error=full.error, aborted=full.aborted)
             self._calls.answer_tool(parent, m.ToolAnswer(parent.id, ref, outcome))
 
         return answer
 
     def end(self, parent: Call) -> None:
         """Abort the calls that a call has made: it has ended, or begins again."""
-        children, parent.children = parent.children, {}
-        for child in children.values():
-            aborted = events.ClientAborted(
-                time.monotonic(), "the call that made this one has ended"
-            )
-            self._calls.handle(child, aborted)
+        for ref in list(parent.children):
+            self.drop(parent, ref)
+
+    def drop(self, parent: Call, ref: int) -> None:
+        """Abort a call that its maker no longer waits for."""
+        child = parent.children.pop(ref, None)
+        if child is None:
+            return
+        aborted = events.ClientAborted(time.monotonic(), "the call that made this one gave it up")
+        self._calls.handle(child, aborted)
+        if child.ended_at is not None:
+            self._calls.forget(child)

@@ -18,6 +18,8 @@ from ijson.utils import sendable_list
 
 #: Containers within each other.
 MAX_DEPTH = 64
+#: Characters of a value's path, which each item of a list repeats.
+MAX_PATH_CHARS = 2000
 #: Bytes of one region's arguments.
 MAX_BYTES = 1024 * 1024
 
@@ -119,6 +121,8 @@ class ArgumentSplitter:
     def _take(self, event: str, value: Any) -> Argument | None:
         match event:
             case "map_key":
+                if len(self._open[-1].path) + len(value) > MAX_PATH_CHARS:
+                    raise ValueError(f"a key's path is longer than {MAX_PATH_CHARS} characters")
                 self._open[-1].key = value
                 return None
             case "start_map" | "start_array":

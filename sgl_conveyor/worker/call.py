@@ -118,6 +118,8 @@ class CallRunner:
                 case m.CancelCall():
                     self._release()
         except ToolAbort as abort:
+            # What led to it, the unit that raised included: the call's end comes with the next.
+            self._report()
             self._send(m.Aborting(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
         except HookTimeout as timeout:
@@ -176,11 +178,11 @@ class CallRunner:
         self._report()
         if self._text is not None:
             self._tool.args = parse_arguments(type(self._tool), "".join(self._text))
-        if self._spec.replayable and not self._spec.read_only:
-            # Only now may something happen that must not happen twice.
-            self._send(m.Drained(self.call))
-        else:
+        if self._spec.read_only:
             await self._finish()
+        else:
+            # What finish does must not happen twice, nor after the client was told of an abort.
+            self._send(m.Drained(self.call))
 
     async def _finish(self) -> None:
         assert self._tool is not None
@@ -219,9 +221,11 @@ class CallRunner:
         current_unit.set(self._unit_count)
         self._unit_count += 1
         started = time.monotonic()
-        await self._run(hook, *unit)
-        ended = time.monotonic()
-        self._units.append(UnitTiming(ready, started, ended))
+        try:
+            await self._run(hook, *unit)
+        finally:
+            ended = time.monotonic()
+            self._units.append(UnitTiming(ready, started, ended))
         if ended - self._reported_at > _PROGRESS_INTERVAL_S:
             self._report()
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import msgspec
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import Outcome, Span, ToolInfo, ToolResult
+from sgl_conveyor.core import Outcome, Span, ToolError, ToolInfo, ToolResult
 
 _MAX_LABEL_CHARS = 200
 
@@ -58,17 +58,24 @@ class CallHost:
         ref = next(self._refs)
         answer = self._asked[ref] = asyncio.get_running_loop().create_future()
         try:
-            self._send(m.CallTool(self._call, ref, name, encodable(text)))
+            self._send(m.CallTool(self._call, ref, encodable(name), encodable(text)))
             return ToolResult(await answer)
         finally:
             del self._asked[ref]
+            if not answer.done() or answer.cancelled():
+                self._send(m.DropCall(self._call, ref))
 
     def answered(self, message: m.ToolAnswer) -> None:
         """Give an answer to who waits for it."""
         answer = self._asked.get(message.ref)
         if answer is not None and not answer.done():
             outcome = message.outcome
-            outcome.value = msgspec.json.decode(outcome.value or b"null")
+            try:
+                outcome.value = msgspec.json.decode(outcome.value or b"null")
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                # The other tool may run what a model wrote.
+                unread = ToolError("ProtocolError", f"its result cannot be read: {error}")
+                outcome = Outcome(error=unread)
             answer.set_result(outcome)
 
 

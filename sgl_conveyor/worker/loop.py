@@ -84,16 +84,16 @@ async def _serve_async(
     tasks: dict[str, _CallTask] = {}
     one_is_over = asyncio.Event()
 
-    outgoing: asyncio.Queue[m.FromWorker] = asyncio.Queue()
+    outgoing: asyncio.Queue[bytes] = asyncio.Queue()
     owner = (os.getpid(), threading.get_ident())
 
     def send(message: m.FromWorker) -> None:
         _check_thread(owner)
-        outgoing.put_nowait(message)
+        outgoing.put_nowait(m.encode(message))
 
     async def send_all() -> None:
         while True:
-            await socket.send(m.encode(await outgoing.get()))
+            await socket.send(await outgoing.get())
             outgoing.task_done()
 
     def over(call: str) -> None:
@@ -150,10 +150,11 @@ class _CallTask:
             self._runner.answer(message)
             return
         ends = isinstance(message, (m.AbortCall, m.CancelCall))
-        if ends and self._handling is not None and not self._runner.aborting:
+        if ends and not self._runner.aborting:
             while not self._inbox.empty():
                 self._inbox.get_nowait()
-            self._handling.cancel()
+            if self._handling is not None:
+                self._handling.cancel()
         self._inbox.put_nowait(message)
 
     async def _run(self) -> None:

@@ -101,7 +101,7 @@ class TestFailures:
             lambda: conveyor.read(call, 0).text == "raise\nmore text", "the rest of the text"
         )
         assert rid not in conveyor.stopped
-        assert "raises abort ValueError: as ordered" in lines_of(record)
+        wait_until(lambda: "raises abort ValueError: as ordered" in lines_of(record), "abort()")
 
     @pytest.mark.parametrize("tool", ["puppet", "async_puppet"])
     def test_tool_abort_stops_the_decoding_and_runs_abort(

@@ -193,3 +193,28 @@ def test_an_idle_tool_has_no_worker_until_a_call_comes(record: Path) -> None:
             wait_until(lambda: not conveyor.workers(), "the idle worker's end")
             view = conveyor.run("mortal", "one\n", region=f"none idle{round}")
             assert view.outcome.value == ["one"]
+
+
+@pytest.mark.parametrize("tool", ["payment", "replayable_payment"])
+def test_a_call_is_never_paid_and_aborted(tmp_path: Path, tool: str) -> None:
+    """The end of its region and its abort reach the worker together, in many orders."""
+    from sgl_conveyor import messages as m
+
+    record = tmp_path / "payments"
+    with dispatcher(
+        [PAYMENT, REPLAYABLE_PAYMENT], environment={"MORTAL_RECORD": str(record)}
+    ) as conveyor:
+        calls = {}
+        for number in range(60):
+            call = conveyor.create(tool, f"{tool}-{number}")
+            calls[call] = f"{tool}-{number}"
+            conveyor.attach(call)
+            conveyor.decode(call, "0\n", STOP, per_step=4)
+            time.sleep(0.0003 * (number % 20))
+            conveyor.ask(m.DeleteCall, call)
+        outcomes = {region: conveyor.read(call).outcome for call, region in calls.items()}
+        paid = {line.removeprefix("paid ") for line in lines_of(record)}
+        ends = Counter("aborted" if o.aborted is not None else "paid" for o in outcomes.values())
+        print(ends)
+        for region, outcome in outcomes.items():
+            assert (region in paid) is (outcome.aborted is None), (region, outcome)

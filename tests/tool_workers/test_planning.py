@@ -155,11 +155,27 @@ class TestResults:
         outcome = plan(text).result
         assert outcome.error is not None
         assert outcome.error.type == "StepFailed"
-        assert "its arguments have more than 1048576 characters" in outcome.error.message
-        result = values("\n".join(text.splitlines()[:7]) + "\n$20 = echo(1)")
-        assert result["$6"] == [result["$5"]] * 2
-        assert result["$7"] == "[left out: 576317 characters of JSON]"
+        assert "its arguments have more than 262144 characters" in outcome.error.message
+        copies = [f"${step} = echo($5)" for step in range(6, 12)]
+        result = values("\n".join([*text.splitlines()[:5], *copies, "$20 = echo(1)"]))
+        assert result["$10"] == result["$5"]
+        assert result["$11"] == "[left out: 144077 characters of JSON]"
         assert result["$20"] == 1
+
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ("$1 = echo(_\uff53tep_2)", "no word that a plan has"),
+            (f"$1 = echo(0x{'F' * 9000})", "a number is too large"),
+            ('$1 = echo({"a": 1, "a": 2})', "the key 'a' twice"),
+            ("$1 = echo(-True)", "an argument is a number"),
+        ],
+    )
+    def test_what_python_reads_in_its_own_way_is_refused(self, line: str, says: str) -> None:
+        error = plan(line + "\n").result.error
+        assert error.type == "PlanError"
+        assert error.message.startswith("line 1: ")
+        assert says in error.message
 
     def test_recorded_plans_succeed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def at_once(seconds: float) -> None:

@@ -48,6 +48,8 @@ def drive(tool, *received, hook_limit=no_limit):
         runner = CallRunner(tool, describe(tool), received[0], send, hook_limit)
         for message in received:
             await runner.handle(message)
+            if sent and isinstance(sent[-1], m.Drained):
+                await runner.handle(m.FinishCall("call"))
         return runner
 
     assert asyncio.run(run()).over is isinstance(sent[-1], m.Released)
@@ -122,7 +124,8 @@ def test_a_whole_call_says_what_it_did(asynchronous):
     sent = drive(tool, *WHOLE_CALL)
     assert kinds(sent)[0] == "Opened"
     assert kinds(sent)[-2:] == ["Finished", "Released"]
-    assert set(kinds(sent)[1:-2]) == {"Progress"}
+    assert set(kinds(sent)[1:-3]) == {"Progress"}
+    assert kinds(sent)[-3] == "Drained", "it asks before it does what cannot be undone"
     finished = only(m.Finished, sent)
     assert (msgspec.json.decode(finished.value), finished.error) == ("result", None)
     assert finished.started <= finished.ended
