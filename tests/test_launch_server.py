@@ -32,7 +32,7 @@ def refusal(*flags: str, environment: dict[str, str] | None = None) -> str:
 def test_an_unknown_tool_with_the_known_names() -> None:
     message = refusal("--tools", "nope")
     assert "unknown tool 'nope'" in message
-    assert "shipped tools are python" in message
+    assert "shipped tools are calculator, database, planning, python" in message
 
 
 @pytest.mark.parametrize("source", ["no_such_module:Tool", "json:JSONDecoder", "json:nothing"])
