@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,11 @@ from sgl_conveyor.messages import MAX_FRAME_BYTES
 HIGH_WATER_MARK = 10_000
 #: Linux's limit for the path of a local socket (bytes), its final NUL included.
 _MAX_PATH_BYTES = 108
+
+#: Messages that one socket brings before the rest of the event loop has its turn.
+_AT_ONCE = 64
+#: Frames that leave together at most: the first of many should not wait for the last.
+_TOGETHER = 16
 
 _S = TypeVar("_S", bound="zmq.Socket[Any]")
 
@@ -117,3 +123,102 @@ def send_now(socket: zmq.asyncio.Socket, *frames: bytes) -> None:
     assert isinstance(sent, asyncio.Future)
     if (error := sent.exception()) is not None:
         raise error
+
+
+class LoopSocket:
+    """A socket of an event loop that has many small messages: no future and no task for each.
+
+    Args:
+        socket: a plain one; all that comes and goes passes through here.
+        received: called with each message's frames, in the event loop, while `listen` runs.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], received: Callable[[list[bytes]], None]) -> None:
+        self._socket = socket
+        self._received = received
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = False
+
+    async def listen(self) -> None:
+        """Bring messages, for ever."""
+        self._loop = loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket.FD, self._take)
+        # What came before gives no sign any more.
+        self._take_soon()
+        try:
+            await loop.create_future()
+        finally:
+            loop.remove_reader(self._socket.FD)
+            self._loop = None
+
+    def send(self, *frames: bytes) -> None:
+        """Send without waiting.
+
+        Raises:
+            zmq.ZMQError: the peer is gone (`EHOSTUNREACH`), or does not read (`EAGAIN`).
+        """
+        try:
+            self._socket.send_multipart(frames, zmq.DONTWAIT)
+        finally:
+            # Sending may have taken the sign that something came: ZeroMQ gives it once.
+            self._take_soon()
+
+    def close(self) -> None:
+        """Close the socket; `listen` must have ended."""
+        self._socket.close(linger=0)
+
+    def _take_soon(self) -> None:
+        if self._loop is not None and not self._due:
+            self._due = True
+            self._loop.call_soon(self._take_due)
+
+    def _take_due(self) -> None:
+        self._due = False
+        self._take()
+
+    def _take(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self._loop is None:
+                return
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                self._received(frames)
+            except BaseException:
+                self._take_soon()
+                raise
+        self._take_soon()
+
+
+class Outbox:
+    """Frames of one turn of the event loop, which leave as one message: one wake-up for all.
+
+    Args:
+        send: sends a message of these frames, without waiting.
+        failed: told when it could not.
+    """
+
+    def __init__(self, send: Callable[..., None], failed: Callable[[zmq.ZMQError], None]) -> None:
+        self._send = send
+        self._failed = failed
+        self._frames: list[bytes] = []
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame at the end of this turn, or sooner."""
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._frames.append(frame)
+        if len(self._frames) >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is."""
+        frames, self._frames = self._frames, []
+        if not frames:
+            return
+        try:
+            self._send(*frames)
+        except zmq.ZMQError as error:
+            self._failed(error)

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import zmq
-import zmq.asyncio
 from tokenizers import Tokenizer
 
 from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import RunDirectory, configure, send_now
+from sgl_conveyor.channel import LoopSocket, RunDirectory, configure
 from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, TransitionError
 from sgl_conveyor.describe import info_of
 from sgl_conveyor.dispatcher.call import Call
@@ -45,9 +44,11 @@ class Dispatcher:
     def __init__(self, config: DispatcherConfig) -> None:
         self._drain_s = config.drain_s
         directory = RunDirectory(Path(config.run_directory))
-        context = zmq.asyncio.Context.instance()
-        self._tap = configure(context.socket(zmq.PULL))
-        self._control = configure(context.socket(zmq.ROUTER))
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        tap = configure(context.socket(zmq.PULL))
+        control = configure(context.socket(zmq.ROUTER))
+        self._tap = LoopSocket(tap, self._tapped)
+        self._control = LoopSocket(control, self._asked)
         registry = [info_of(spec) for spec in config.tools]
         self._factory = WorkerFactory(directory, unsafe=config.unsafe, registry=registry)
         self._sub_calls = SubCalls(self)
@@ -62,15 +63,15 @@ class Dispatcher:
             self._tokenizer = Tokenizer.from_file(str(directory.tokenizer))
         self.tap_hello = asyncio.Event()
         self.http_hello = asyncio.Event()
-        self._tap.bind(directory.tap)
-        self._control.bind(directory.control)
+        tap.bind(directory.tap)
+        control.bind(directory.control)
 
     async def run(self) -> None:
         """Serve for ever."""
         for pool in self.pools.values():
             pool.start()
         await asyncio.gather(
-            self._factory.listen(), self._listen_to_tap(), self._listen_to_http(), self._sweep()
+            self._factory.listen(), self._tap.listen(), self._control.listen(), self._sweep()
         )
 
     async def close(self) -> None:
@@ -90,23 +91,19 @@ class Dispatcher:
 
     # --- from the tap ---
 
-    async def _listen_to_tap(self) -> None:
-        while True:
-            frame = await self._tap.recv()
-            try:
-                message = self._from_tap.decode(frame)
-            except ProtocolError as error:
-                logger.warning("dropped a message on the tap's socket: %s", error)
-                continue
-            if isinstance(message, m.TapHello):
-                logger.info("the tap is in place in process %d", message.pid)
-                self.tap_hello.set()
-                continue
-            self.tap_hello.set()
-            for record in message.records:
-                with self._guard(record.call):
-                    self._committed(record, message.at)
-            await asyncio.sleep(0)
+    def _tapped(self, frames: list[bytes]) -> None:
+        try:
+            message = self._from_tap.decode(frames[-1])
+        except ProtocolError as error:
+            logger.warning("dropped a message on the tap's socket: %s", error)
+            return
+        self.tap_hello.set()
+        if isinstance(message, m.TapHello):
+            logger.info("the tap is in place in process %d", message.pid)
+            return
+        for record in message.records:
+            with self._guard(record.call):
+                self._committed(record, message.at)
 
     @contextlib.contextmanager
     def _guard(self, call: str) -> Iterator[None]:
@@ -131,23 +128,19 @@ class Dispatcher:
 
     # --- from the HTTP process ---
 
-    async def _listen_to_http(self) -> None:
-        while True:
-            frames = await self._control.recv_multipart()
-            try:
-                message = self._from_http.decode(frames[-1])
-            except ProtocolError as error:
-                logger.warning("dropped a message on the control socket: %s", error)
-                continue
-            try:
-                self._serve_http(frames[0], message)
-            except Exception as error:
-                logger.exception("a question of the HTTP process failed")
-                if (seq := getattr(message, "seq", None)) is not None:
-                    why = f"internal error: {type(error).__name__}"
-                    self._answer(frames[0], m.Refused(seq, 500, why))
-            # A socket that always has more would keep all others waiting.
-            await asyncio.sleep(0)
+    def _asked(self, frames: list[bytes]) -> None:
+        try:
+            message = self._from_http.decode(frames[-1])
+        except ProtocolError as error:
+            logger.warning("dropped a message on the control socket: %s", error)
+            return
+        try:
+            self._serve_http(frames[0], message)
+        except Exception as error:
+            logger.exception("a question of the HTTP process failed")
+            if (seq := getattr(message, "seq", None)) is not None:
+                why = f"internal error: {type(error).__name__}"
+                self._answer(frames[0], m.Refused(seq, 500, why))
 
     def _serve_http(self, peer: bytes, message: m.FromHttp) -> None:
         self._http = peer
@@ -230,7 +223,7 @@ class Dispatcher:
 
     def _answer(self, peer: bytes, message: m.ToHttp) -> None:
         try:
-            send_now(self._control, peer, m.encode(message))
+            self._control.send(peer, m.encode(message))
         except zmq.ZMQError as error:
             logger.warning("the HTTP process cannot be answered: %s", error)
 

@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-import zmq
-
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import CallRefused, ProtocolError, TextPiece, ToolError, ToolSpec
 from sgl_conveyor.dispatcher.process import Worker
@@ -293,13 +291,7 @@ class WorkerPool:
             seat.owed += 1
         seat.told += 1
         seat.remember(message)
-        try:
-            seat.worker.send(message)
-        except zmq.ZMQError as error:
-            logger.warning(
-                "%s worker %s cannot be told: %s", self.spec.name, seat.worker.pid, error
-            )
-            seat.worker.kill()
+        seat.worker.send(message)
 
     def _received(self, worker: Worker, message: m.FromWorker) -> None:
         if isinstance(message, m.WorkerHello):

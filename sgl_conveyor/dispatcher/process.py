@@ -13,10 +13,9 @@ from collections.abc import Callable
 import msgspec
 import psutil
 import zmq
-import zmq.asyncio
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import RunDirectory, configure, new_token, path_of, send_now
+from sgl_conveyor.channel import LoopSocket, Outbox, RunDirectory, configure, new_token, path_of
 from sgl_conveyor.core import ProtocolError, ToolInfo, ToolSpec
 from sgl_conveyor.processes import die_with_parent
 
@@ -35,7 +34,7 @@ class Worker:
         spec: its tool.
         sandboxed: whether it has a channel of its own and serves one call.
         token: its name on the socket.
-        sender: sends a frame to it, without waiting.
+        sender: sends frames to it, without waiting.
         registry: the tools that it may call.
     """
 
@@ -45,7 +44,7 @@ class Worker:
         *,
         sandboxed: bool,
         token: str,
-        sender: Callable[[bytes], None],
+        sender: Callable[..., None],
         registry: list[ToolInfo],
     ) -> None:
         self._registry = registry
@@ -56,7 +55,7 @@ class Worker:
         #: Whether it must get no further call: it is being ended.
         self.retired = False
         self.used = False
-        self._sender = sender
+        self._outbox = Outbox(sender, self._unreachable)
         self._process: asyncio.subprocess.Process | None = None
         self._stderr = b""
 
@@ -115,12 +114,12 @@ class Worker:
                     logger.warning("%s worker %s: %s", self.spec.name, self.pid, line)
 
     def send(self, message: m.ToWorker) -> None:
-        """Send without waiting.
+        """Send without waiting; a worker that is gone, or does not read, is killed."""
+        self._outbox.put(m.encode(message))
 
-        Raises:
-            zmq.ZMQError: the worker is gone, or does not read.
-        """
-        self._sender(m.encode(message))
+    def _unreachable(self, error: zmq.ZMQError) -> None:
+        logger.warning("%s worker %s cannot be told: %s", self.spec.name, self.pid, error)
+        self.kill()
 
     def kill(self) -> None:
         """End the process, and with it all that runs in its sandbox."""
@@ -180,28 +179,29 @@ class WorkerFactory:
         self._registry = registry or []
         self._run_directory = run_directory
         self._unsafe = unsafe
-        self._context = zmq.asyncio.Context.instance()
-        self._router = configure(self._context.socket(zmq.ROUTER))
-        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._router.bind(run_directory.workers)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        router = configure(self._context.socket(zmq.ROUTER))
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        router.bind(run_directory.workers)
+        self._router = LoopSocket(router, self._from_trusted)
         self._decoder = m.from_worker()
         self._trusted: dict[bytes, tuple[Worker, Received]] = {}
 
     def close(self) -> None:
         """Close the socket that trusted workers share."""
-        self._router.close(linger=0)
+        self._router.close()
 
     async def listen(self) -> None:
         """Bring the messages of the workers that share one socket, for ever."""
-        while True:
-            frames = await self._router.recv_multipart()
-            entry = self._trusted.get(frames[0])
-            if entry is None or len(frames) != 2:
-                logger.warning("dropped a message on the workers' socket: nobody we started")
-            else:
-                self._bring(entry[0], frames[1], entry[1])
-            # A socket that always has more would keep all others waiting.
-            await asyncio.sleep(0)
+        await self._router.listen()
+
+    def _from_trusted(self, frames: list[bytes]) -> None:
+        entry = self._trusted.get(frames[0])
+        if entry is None:
+            logger.warning("dropped a message on the workers' socket: nobody we started")
+            return
+        for frame in frames[1:]:
+            self._bring(entry[0], frame, entry[1])
 
     async def run(
         self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
@@ -229,7 +229,7 @@ class WorkerFactory:
             spec,
             sandboxed=False,
             token=token,
-            sender=lambda frame: send_now(self._router, identity, frame),
+            sender=lambda *frames: self._router.send(identity, *frames),
             registry=[] if spec.sandbox else self._registry,
         )
         self._trusted[identity] = (worker, received)
@@ -244,35 +244,37 @@ class WorkerFactory:
     ) -> str:
         token = new_token()
         address = self._run_directory.own_channel(token)
-        socket = configure(self._context.socket(zmq.DEALER))
-        socket.bind(address)
+        dealer = configure(self._context.socket(zmq.DEALER))
+        dealer.bind(address)
         # The directory above is closed to others; the sandbox's user sees only this file.
         path_of(address).chmod(0o666)
         worker = Worker(
             spec,
             sandboxed=True,
             token=token,
-            sender=lambda frame: send_now(socket, frame),
+            sender=lambda *frames: socket.send(*frames),
             registry=[],
         )
-        listening = asyncio.ensure_future(self._listen_to(worker, socket, received))
+
+        def bring(frames: list[bytes]) -> None:
+            for frame in frames:
+                self._bring(worker, frame, received)
+
+        socket = LoopSocket(dealer, bring)
+        listening = asyncio.ensure_future(socket.listen())
         try:
             started(worker)
             return await worker.live(address)
         finally:
             listening.cancel()
-            socket.close(linger=0)
+            await asyncio.wait({listening})
+            socket.close()
             path_of(address).unlink(missing_ok=True)
-
-    async def _listen_to(
-        self, worker: Worker, socket: zmq.asyncio.Socket, received: Received
-    ) -> None:
-        while not worker.retired:
-            self._bring(worker, await socket.recv(), received)
-            await asyncio.sleep(0)
 
     def _bring(self, worker: Worker, frame: bytes, received: Received) -> None:
         name, pid = worker.spec.name, worker.pid
+        if worker.sandboxed and worker.retired:
+            return
         try:
             received(worker, self._decoder.decode(frame))
         except ProtocolError as error:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import zmq
-import zmq.asyncio
 
 from sgl_conveyor import messages as m
+from sgl_conveyor.channel import LoopSocket, Outbox
 from sgl_conveyor.core import ToolInfo, ToolSpec
 from sgl_conveyor.describe import is_async
 from sgl_conveyor.tools import Tool
 from sgl_conveyor.worker.call import CallRunner, cancelling_limit
+
+#: Seconds until a frame is sent again that the dispatcher did not take.
+_AGAIN_S = 0.01
 
 
 def serve(
@@ -80,29 +84,21 @@ async def _serve_async(
 ) -> None:
     """Many calls in one event loop, a task each; ends after the first if `once`."""
     decoder = m.to_worker()
-    socket = zmq.asyncio.Socket.from_socket(channel)
     tasks: dict[str, _CallTask] = {}
     one_is_over = asyncio.Event()
-
-    outgoing: asyncio.Queue[bytes] = asyncio.Queue()
     owner = (os.getpid(), threading.get_ident())
 
     def send(message: m.FromWorker) -> None:
         _check_thread(owner)
-        outgoing.put_nowait(m.encode(message))
-
-    async def send_all() -> None:
-        while True:
-            await socket.send(await outgoing.get())
-            outgoing.task_done()
+        outgoing.put(m.encode(message))
 
     def over(call: str) -> None:
         tasks.pop(call, None)
         one_is_over.set()
 
-    async def receive() -> None:
-        while True:
-            message = decoder.decode(await socket.recv())
+    def received(frames: list[bytes]) -> None:
+        for frame in frames:
+            message = decoder.decode(frame)
             if isinstance(message, m.OpenCall):
                 limit = cancelling_limit(spec.limits.timeout_s)
                 runner = CallRunner(tool, spec, message, send, limit, registry)
@@ -110,16 +106,58 @@ async def _serve_async(
             if message.call in tasks:
                 tasks[message.call].put(message)
 
-    receiving = asyncio.ensure_future(receive())
-    sending = asyncio.ensure_future(send_all())
+    socket = LoopSocket(channel, received)
+    outgoing = _Outgoing(socket)
+    receiving = asyncio.ensure_future(socket.listen())
     if once:
         first_over = asyncio.ensure_future(one_is_over.wait())
         await asyncio.wait({receiving, first_over}, return_when=asyncio.FIRST_COMPLETED)
-        await outgoing.join()
+        await outgoing.sent()
         receiving.cancel()
-        sending.cancel()
     else:
-        await asyncio.gather(receiving, sending)
+        await receiving
+
+
+def _lost(error: zmq.ZMQError) -> None:
+    raise error
+
+
+class _Outgoing:
+    """Frames in their order; those that the dispatcher does not read yet are kept."""
+
+    def __init__(self, socket: LoopSocket) -> None:
+        self._outbox = Outbox(self._send, _lost)
+        self._socket = socket
+        self._kept: deque[tuple[bytes, ...]] = deque()
+        self._again: asyncio.Task[None] | None = None
+
+    def put(self, frame: bytes) -> None:
+        """Send it soon."""
+        self._outbox.put(frame)
+
+    async def sent(self) -> None:
+        """Wait until all is sent."""
+        self._outbox.flush()
+        if self._again is not None:
+            await self._again
+
+    def _send(self, *frames: bytes) -> None:
+        if not self._kept:
+            try:
+                self._socket.send(*frames)
+                return
+            except zmq.Again:
+                self._again = asyncio.ensure_future(self._send_kept())
+        self._kept.append(frames)
+
+    async def _send_kept(self) -> None:
+        while self._kept:
+            try:
+                self._socket.send(*self._kept[0])
+            except zmq.Again:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self._kept.popleft()
 
 
 def _check_thread(owner: tuple[int, int]) -> None:
@@ -140,7 +178,8 @@ class _CallTask:
         self._runner = runner
         self._over = over
         self._inbox: asyncio.Queue[m.ToWorker] = asyncio.Queue()
-        self._handling: asyncio.Task[None] | None = None
+        self._handling = False
+        self._ended = False
         self._task = asyncio.create_task(self._run())
 
     def put(self, message: m.ToWorker) -> None:
@@ -153,16 +192,24 @@ class _CallTask:
         if ends and not self._runner.aborting:
             while not self._inbox.empty():
                 self._inbox.get_nowait()
-            if self._handling is not None:
-                self._handling.cancel()
+            if self._handling:
+                self._ended = True
+                self._task.cancel()
         self._inbox.put_nowait(message)
 
     async def _run(self) -> None:
         try:
             while not self._runner.over:
                 message = await self._inbox.get()
-                self._handling = asyncio.create_task(self._runner.handle(message))
-                await asyncio.wait({self._handling})
-                self._handling = None
+                self._handling = True
+                try:
+                    await self._runner.handle(message)
+                except asyncio.CancelledError:
+                    if not self._ended:
+                        raise
+                finally:
+                    while self._ended and self._task.uncancel():
+                        pass
+                    self._handling = self._ended = False
         finally:
             self._over(self._runner.call)
