@@ -1,4 +1,4 @@
-.PHONY: setup demo test lock
+.PHONY: setup demo test bench bench-full lock
 
 setup:
 	./setup.sh
@@ -11,6 +11,22 @@ test: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+
+# Five calls of each workload and mode, and the theory: under half an hour on two cores.
+bench: setup
+	.venv/bin/python -m bench.workloads --repeat 5 --json bench/results/runs.json
+	.venv/bin/python -m bench.theory --quick --runs bench/results/runs.json \
+		--json bench/results/theory.json || true
+	.venv/bin/python -m bench.report
+
+# Twenty calls, the overhead, and many requests at once: about two hours.
+bench-full: setup
+	.venv/bin/python -m bench.workloads --repeat 20 --json bench/results/runs.json
+	.venv/bin/python -m bench.theory --runs bench/results/runs.json \
+		--json bench/results/theory.json || true
+	.venv/bin/python -m bench.overhead --json bench/results/overhead.json || true
+	.venv/bin/python -m bench.concurrency --json bench/results/concurrency.json
+	.venv/bin/python -m bench.report
 
 # Pins every package again, after a change of pyproject.toml.
 lock:

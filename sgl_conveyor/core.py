@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from sgl_conveyor.chrome_trace import ChromeTrace
+    from sgl_conveyor.theory import Hidden
 
 
 class ConveyorError(Exception):
@@ -244,6 +248,27 @@ class Timings(msgspec.Struct, kw_only=True):
     def queueing(self) -> list[float]:
         """Seconds that each unit, already certain, waited for the tool's own earlier work."""
         return [max(0.0, free - u.ready) for u, free in self._with_free()]
+
+    def explain(self) -> Hidden:
+        """How much of the tool's time was hidden, how much could have been, and what stood in the
+        way.
+
+        Raises:
+            ValueError: the call has not ended.
+        """
+        from sgl_conveyor.theory import explain
+
+        return explain(self)
+
+    def to_chrome_trace(self, name: str = "call") -> ChromeTrace:
+        """Show the call as rows of slices in a viewer: `to_chrome_trace().save(path)`.
+
+        Args:
+            name: what the viewer calls it.
+        """
+        from sgl_conveyor.chrome_trace import chrome_trace
+
+        return chrome_trace(self, name)
 
     def _with_free(self) -> list[tuple[UnitTiming, float]]:
         """Each unit with the time at which the tool was free for it."""

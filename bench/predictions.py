@@ -1,0 +1,180 @@
+"""What the theory says of a partial run, from its sequential one, beside what was seen."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.runs import Machine, Recording, Run
+from bench.statistics import percentile
+from sgl_conveyor.core import Timings
+from sgl_conveyor.theory import Trace, abort_bound, predict
+
+#: What the theory has to reach: the median and the 95th percentile of the errors.
+TARGET_MEDIAN = 0.05
+TARGET_P95 = 0.15
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One pair of runs, sequential and partial.
+
+    Args:
+        name: the workload, or `grid`.
+        ratio: tool time over decode time, in the sequential run.
+        units: how many units the call had; of an aborted one, to its abort.
+        shape: how the costs lie: `front`, `even`, `back`; None for a workload.
+        aborted: whether the tool ended the call.
+        sequential_s, partial_s: the latencies seen (seconds).
+        predicted_s: the partial one, from the sequential run's timings alone (seconds).
+    """
+
+    name: str
+    ratio: float
+    units: int
+    shape: str | None = None
+    aborted: bool = False
+    sequential_s: float
+    partial_s: float
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """|predicted − seen| / seen."""
+        return abs(self.predicted_s - self.partial_s) / self.partial_s
+
+    @property
+    def reduction_seen(self) -> float:
+        return 1 - self.partial_s / self.sequential_s
+
+    @property
+    def reduction_predicted(self) -> float:
+        return 1 - self.predicted_s / self.sequential_s
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """The relative errors of some predictions; the bias is the median of predicted − seen."""
+
+    points: int
+    median: float
+    p95: float
+    worst: float
+    bias: float
+
+    @property
+    def good(self) -> bool:
+        """Whether the target is reached."""
+        return self.median <= TARGET_MEDIAN and self.p95 <= TARGET_P95
+
+
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of points.
+
+    Args:
+        machine: where the predictions were tested.
+        errors: of each workload, of all `workloads` together, and of the `grid`.
+        skipped: for each workload, why some of its pairs say nothing.
+        points: each pair.
+    """
+
+    machine: Machine
+    errors: dict[str, Errors]
+    skipped: dict[str, list[str]]
+    points: list[Point]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; of each point, the reductions and the error too."""
+        document = msgspec.to_builtins(self)
+        for point, fields in zip(self.points, document["points"], strict=True):
+            fields["reduction_seen"] = point.reduction_seen
+            fields["reduction_predicted"] = point.reduction_predicted
+            fields["error"] = point.error
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read it.
+
+        Raises:
+            msgspec.ValidationError: it is another file.
+        """
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def predicted_end(held: Timings, *, aborted: bool) -> float:
+    """When the partial run of a call will end (seconds since the POST).
+
+    Args:
+        held: the timings of its sequential run.
+        aborted: whether its tool ended it; then decoding has to stop, too.
+
+    Raises:
+        ValueError: the timings say too little.
+    """
+    trace = Trace.from_timings(held)
+    if aborted:
+        return abort_bound(trace, len(held.units) - 1).latency
+    return predict(trace).partial
+
+
+def point_of(
+    name: str, held: Timings, *, seen: tuple[float, float], shape: str | None = None,
+    aborted: bool = False,
+) -> Point:  # fmt: skip
+    """Predict one partial run.
+
+    Args:
+        name: the workload, or `grid`.
+        held: the timings of the sequential run.
+        seen: the latencies of the sequential and the partial run (seconds). What the sequential
+            one took longer than its timings, on the way to its client, the other one takes too.
+        shape: see `Point`.
+        aborted: whether the tool ended both.
+
+    Raises:
+        ValueError: the timings say too little.
+    """
+    predicted = predicted_end(held, aborted=aborted)
+    assert held.finished is not None
+    return Point(
+        name=name,
+        ratio=held.tool / (held.region_end or 1.0),
+        units=len(held.units),
+        shape=shape,
+        aborted=aborted,
+        sequential_s=seen[0],
+        partial_s=seen[1],
+        predicted_s=predicted + seen[0] - held.finished,
+    )
+
+
+def points_of(recording: Recording, workload: str) -> tuple[list[Point], list[str]]:
+    """The points of a workload's pairs, and why others have none."""
+    points, skipped = [], []
+    for held, partial in recording.pairs(workload, "sequential", "partial"):
+        why = _unfit(held, partial)
+        try:
+            if why is None:
+                seen = held.latency_s, partial.latency_s
+                aborted = held.ended == "aborted"
+                points.append(point_of(workload, held.timings, seen=seen, aborted=aborted))
+        except ValueError as error:
+            why = str(error)
+        if why is not None:
+            skipped.append(f"call {held.call}: {why}")
+    return points, skipped
+
+
+def _unfit(held: Run, partial: Run) -> str | None:
+    if held.ended != partial.ended:
+        return f"{held.ended} sequentially, {partial.ended} partially"
+    return "it failed" if held.ended == "failed" else None
+
+
+def errors_of(points: Sequence[Point]) -> Errors:
+    """The figures of some points, one at least."""
+    errors = [point.error for point in points]
+    bias = statistics.median((p.predicted_s - p.partial_s) / p.partial_s for p in points)
+    return Errors(len(points), statistics.median(errors), percentile(errors, 95), max(errors), bias)

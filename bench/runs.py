@@ -1,0 +1,81 @@
+"""What the measurements write down, and what tables, pictures and the theory are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from sgl_conveyor.core import Timings
+
+#: The four modes, in the order of the tables.
+MODES = ("stock", "sequential", "client", "partial")
+#: The six workloads of the paper, in its order.
+WORKLOADS = ("codegen", "search", "planning", "validation", "database", "calculator")
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of one workload in one mode.
+
+    Args:
+        workload: its name.
+        call: the number of the recorded text (in `bench/recorded/NAME.json`).
+        mode: one of `MODES`.
+        latency_s: from the client's first byte to the result in its hand (seconds).
+        decode_s: from the request to the region's last token, as the client can know it (seconds).
+        ended: `done`, `aborted` or `failed`.
+        value: the result as text, to compare the modes.
+        timings: the call's, with t = 0 as the client began.
+    """
+
+    workload: str
+    call: int
+    mode: str
+    latency_s: float
+    decode_s: float
+    ended: str
+    value: str
+    timings: Timings
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and when it was measured."""
+
+    date: str
+    cores: int
+    memory_gib: float
+    gpu: str
+    versions: dict[str, str]
+    command: str
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of runs."""
+
+    machine: Machine
+    runs: list[Run]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_bytes(msgspec.json.encode(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Recording:
+        """Read it.
+
+        Raises:
+            msgspec.ValidationError: it is another file.
+        """
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    def of(self, workload: str, mode: str) -> list[Run]:
+        """The runs of a workload in a mode, in the order of their calls."""
+        found = [r for r in self.runs if (r.workload, r.mode) == (workload, mode)]
+        return sorted(found, key=lambda run: run.call)
+
+    def pairs(self, workload: str, baseline: str, mode: str) -> list[tuple[Run, Run]]:
+        """The runs of two modes, call by call."""
+        others = {run.call: run for run in self.of(workload, mode)}
+        return [
+            (run, others[run.call]) for run in self.of(workload, baseline) if run.call in others
+        ]

@@ -1,0 +1,102 @@
+"""python -m bench.theory [--runs FILE] [--json FILE] [--quick]: does the theory predict?
+
+It predicts each partial run from the timings of the paired sequential one: for the workloads, from
+a file that `bench.workloads` wrote, and for a synthetic grid, played here through the real
+dispatcher and real workers. Exit code 1: the errors are larger than they should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench import theory_grid
+from bench.machine import this_machine
+from bench.predictions import (
+    TARGET_MEDIAN,
+    TARGET_P95,
+    Errors,
+    Point,
+    Predictions,
+    errors_of,
+    points_of,
+)
+from bench.runs import WORKLOADS, Recording
+
+#: The lines that count: all workloads together, and the grid.
+_COUNTED = ("workloads", "grid")
+
+
+def predictions(recording: Recording | None, grid: list[Point]) -> Predictions:
+    """The points of both, and their errors.
+
+    Args:
+        recording: the workloads' runs, if there are any.
+        grid: the points of the grid.
+    """
+    groups: dict[str, list[Point]] = {}
+    skipped: dict[str, list[str]] = {}
+    if recording is not None:
+        for workload in WORKLOADS:
+            groups[workload], skipped[workload] = points_of(recording, workload)
+        groups["workloads"] = [point for points in groups.values() for point in points]
+    groups["grid"] = grid
+    return Predictions(
+        machine=this_machine(),
+        errors={name: errors_of(points) for name, points in groups.items() if points},
+        skipped={name: reasons for name, reasons in skipped.items() if reasons},
+        points=[*groups.get("workloads", []), *grid],
+    )
+
+
+def table_of(errors: Mapping[str, Errors]) -> str:
+    """The errors as a table, a line a group."""
+    lines = [f"{'|predicted - seen| / seen':26}{'points':>8}{'median':>9}{'p95':>9}{'worst':>9}"
+             f"{'bias':>9}"]  # fmt: skip
+    for name, found in errors.items():
+        mark = "" if found.good else "  missed" if name in _COUNTED else "  over the target"
+        lines.append(
+            f"{name:26}{found.points:8}{found.median:9.1%}{found.p95:9.1%}{found.worst:9.1%}"
+            f"{found.bias:+9.1%}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def verdict(errors: Mapping[str, Errors]) -> tuple[str, bool]:
+    """One line, and whether the targets are reached."""
+    counted = {name: errors[name] for name in _COUNTED if name in errors}
+    figures = ", ".join(
+        f"{name}: median {found.median:.1%}, p95 {found.p95:.1%}" for name, found in counted.items()
+    )
+    good = bool(counted) and all(found.good for found in counted.values())
+    target = f"median <= {TARGET_MEDIAN:.0%}, p95 <= {TARGET_P95:.0%}"
+    return f"{'reached' if good else 'MISSED'}: {figures or 'nothing'} (target: {target})", good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.theory",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--runs", type=Path, help="what bench.workloads wrote")
+    parser.add_argument("--json", type=Path, help="where the points go")
+    parser.add_argument("--quick", action="store_true", help="a small grid, under a minute")
+    args = parser.parse_args()
+    recording = Recording.load(args.runs) if args.runs else None
+    found = predictions(recording, theory_grid.measure(quick=args.quick))
+    print(table_of(found.errors))
+    for workload, reasons in found.skipped.items():
+        print(f"{workload}: {len(reasons)} pairs say nothing: {'; '.join(reasons)}")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        found.save(args.json)
+    line, good = verdict(found.errors)
+    print(line)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
