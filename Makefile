@@ -26,6 +26,7 @@ bench-full: setup
 		--json bench/results/theory.json || true
 	.venv/bin/python -m bench.overhead --json bench/results/overhead.json || true
 	.venv/bin/python -m bench.concurrency --json bench/results/concurrency.json
+	.venv/bin/python -m bench.workloads --cold --repeat 20 --json bench/results/cold.json
 	.venv/bin/python -m bench.report
 
 # Pins every package again, after a change of pyproject.toml.

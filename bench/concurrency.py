@@ -71,6 +71,7 @@ async def measure(ours: str, stock: str, sizes: list[int], rounds: int) -> list[
     async with local_tools(specs) as tools:
         modes = Modes(ours, stock, tools)
         try:
+            await modes.prepare(work)
             for size in sizes:
                 seen: dict[str, list[list[Run]]] = {way: [] for way in WAYS}
                 for number in range(rounds + 1):

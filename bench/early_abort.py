@@ -8,9 +8,11 @@ the first bad one. Both modes run in turn against a server with the validation t
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.early_abort")
     parser.add_argument("--url", default="http://127.0.0.1:30000")
     parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
     backend = ConveyorEndpoint(args.url)
     measure(backend, partial=False)  # fills the prefix cache, for both modes
@@ -68,6 +71,21 @@ def main() -> None:
     for _ in range(args.repeat):
         for partial in (False, True):
             runs[partial].append(measure(backend, partial=partial))
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {
+                "mode": name,
+                "runs": len(runs[partial]),
+                "latency p50, s": round(statistics.median(r.latency_s for r in runs[partial]), 2),
+                "min": round(min(r.latency_s for r in runs[partial]), 2),
+                "max": round(max(r.latency_s for r in runs[partial]), 2),
+                "tokens before": max(r.before for r in runs[partial]),
+                "tokens after (most)": max(r.after for r in runs[partial]),
+            }
+            for partial, name in ((False, "sequential"), (True, "partial"))
+        ]
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"{'':12}{'latency, s: median (min to max)':>34}{'tokens before':>16}{'after':>8}")
     for partial, name in ((False, "sequential"), (True, "partial")):
         seconds = [run.latency_s for run in runs[partial]]

@@ -64,6 +64,20 @@ class Modes:
         await self._ours.aclose()
         await self._stock.aclose()
 
+    async def prepare(self, work: Work) -> None:
+        """Have both servers compile the call's grammar and keep its prompt, before any is timed.
+
+        A grammar for one text belongs to the replay alone: no real request would pay for it.
+
+        Raises:
+            httpx.HTTPError: a server cannot be reached, or refused.
+        """
+        for server in (self._ours, self._stock):
+            body = _request(work)
+            body["sampling_params"]["max_new_tokens"] = 2
+            answer = await server.post("/generate", json=body)
+            answer.raise_for_status()
+
     async def run(self, work: Work, mode: str) -> Run:
         """One call.
 

@@ -47,6 +47,7 @@ class Material:
         overhead, predictions: of `bench.overhead` and `bench.theory`; None was not measured.
         concurrency, early_abort: of those benches, as tables; empty was not measured.
         gpu: the summary of runs on a GPU.
+        cold: that of searches without kept connections.
         commands: that made it, besides the recording's own.
     """
 
@@ -57,6 +58,7 @@ class Material:
     concurrency: tuple[Grid, ...] = ()
     early_abort: tuple[Grid, ...] = ()
     gpu: Summary | None = None
+    cold: Summary | None = None
     commands: tuple[str, ...] = ()
 
     def findings(self) -> list[Finding]:
@@ -114,6 +116,7 @@ def _lines(
         ),
         *_section("Latency", tables.latencies(summary), "", *_LATENCY_NOTE),
         *_section("Against the bound", *_BOUND_NOTE, "", tables.bounds(summary)),
+        *_section("Search's first connection, cold in every mode", *_cold(material.cold)),
         *_section("Theory", *_theory(material.predictions)),
         *_section("Overhead", *_overhead(material.overhead)),
         *_section("Many requests at once", *_as_is(material.concurrency)),
@@ -212,6 +215,18 @@ def _as_is(found: tuple[Grid, ...]) -> list[str]:
     return lines[:-1]
 
 
+def _cold(cold: Summary | None) -> list[str]:
+    if cold is None:
+        return ["Not measured: `python -m bench.workloads --cold`."]
+    return [
+        "No connection is kept between calls: partial execution makes it before the query exists.",
+        "",
+        tables.reductions(cold),
+        "",
+        tables.latencies(cold),
+    ]
+
+
 def _gpu(gpu: Summary | None) -> list[str]:
     if gpu is None:
         return ["GPU: not run. [gpu.md](gpu.md) says how."]
@@ -251,6 +266,7 @@ def main() -> int:
     add("--theory", type=Path, default=_there("theory"), help="of bench.theory")
     add("--concurrency", type=Path, default=_there("concurrency"), help="of bench.concurrency")
     add("--early-abort", type=Path, default=_there("early_abort"), help="of bench.early_abort")
+    add("--cold", type=Path, default=_there("cold"), help="of bench.workloads --cold")
     add("--gpu", type=Path, default=_there("gpu"), help="of bench.workloads on a GPU")
     parser.add_argument("--out", type=Path, default=Path("bench/REPORT.md"))
     parser.add_argument("--figures", type=Path, default=Path("bench/figures"))
@@ -271,6 +287,7 @@ def main() -> int:
         concurrency=tuple(grids(args.concurrency)) if args.concurrency else (),
         early_abort=tuple(grids(args.early_abort)) if args.early_abort else (),
         gpu=summarize(Recording.load(args.gpu)) if args.gpu else None,
+        cold=summarize(Recording.load(args.cold)) if args.cold else None,
         commands=(*args.command, here),
     )
     write(material, args.out, args.figures)

@@ -65,6 +65,7 @@ async def measure(
                 for mode in ("client", "partial"):  # both prefix caches, and all workers
                     await modes.run(calls[0], mode)
                 for work in calls:
+                    await modes.prepare(work)
                     together: list[Run] = []
                     for mode in chance.sample(MODES, len(MODES)):
                         together.append(await modes.run(work, mode))
@@ -87,7 +88,11 @@ def _line(runs: list[Run]) -> str:
     by_mode = {run.mode: run for run in runs}
     seconds = "  ".join(f"{mode} {by_mode[mode].latency_s:6.2f} s" for mode in MODES)
     saved = 1 - by_mode["partial"].latency_s / by_mode["stock"].latency_s
-    return f"{runs[0].workload:11}{runs[0].call:3}  {seconds}  partial against stock {saved:+.1%}"
+    tokens = max(len(run.timings.tokens) for run in runs)
+    return (
+        f"{runs[0].workload:11}{runs[0].call:3}  {tokens:3} tokens  {seconds}  "
+        f"partial against stock {saved:+.1%}"
+    )
 
 
 def table_of(recording: Recording) -> Table:
@@ -117,14 +122,17 @@ def main() -> int:
     )
     parser.add_argument("--work-ms", type=float, default=800.0, help="of each of its searches")
     parser.add_argument("--server-flags", default="", help="further flags of both servers")
+    parser.add_argument(
+        "--cold", action="store_true", help="search alone, without kept connections in any mode"
+    )
     args = parser.parse_args()
-    workloads = args.workload or list(WORKLOADS)
+    workloads = ["search"] if args.cold else args.workload or list(WORKLOADS)
     with running_service(rtt_ms=args.rtt_ms, work_ms=args.work_ms, uneven=True) as service:
         config = args.json.parent / "tools.toml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(
             f'[search.environment]\nSEARCH_URL = "{service.url}"\nSEARCH_CA = "{service.ca}"\n'
-            'SEARCH_ALLOW_PRIVATE = "1"\n'
+            f'SEARCH_ALLOW_PRIVATE = "1"\nSEARCH_KEEP_ALIVE = "{0 if args.cold else 1}"\n'
         )
         specs = apply_overrides(describe_tools(SOURCES), load_overrides(config), config)
         flags = args.server_flags.split()
