@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument(
         "--rtt-ms", type=float, default=80.0, help="of the search service's network"
     )
-    parser.add_argument("--work-ms", type=float, default=800.0, help="of each of its searches")
+    parser.add_argument("--work-ms", type=float, default=2500.0, help="of a search, on average")
     parser.add_argument("--server-flags", default="", help="further flags of both servers")
     parser.add_argument(
         "--cold", action="store_true", help="search alone, without kept connections in any mode"
