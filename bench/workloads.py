@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -52,9 +53,24 @@ def chosen(workload: str, count: int) -> list[Work]:
 
 
 async def measure(
-    ours: str, stock: str, specs: list[ToolSpec], workloads: list[str], repeat: int, seed: int
-) -> list[Run]:
-    """Run the calls, all modes of a call next to each other in random order."""
+    ours: str,
+    stock: str,
+    specs: list[ToolSpec],
+    workloads: list[str],
+    repeat: int,
+    seed: int,
+    save: Callable[[list[Run]], None],
+) -> None:
+    """Run the calls, all modes of a call next to each other in random order.
+
+    Args:
+        ours, stock: the servers' URLs.
+        specs: the client's own tools.
+        workloads: which.
+        repeat: calls of each.
+        seed: of the order of the modes.
+        save: takes all runs so far, after each workload.
+    """
     chance = random.Random(seed)
     runs: list[Run] = []
     async with local_tools(specs) as tools:
@@ -72,9 +88,9 @@ async def measure(
                     _check_alike(together)
                     runs += together
                     print(_line(together), flush=True)
+                save(runs)
         finally:
             await modes.close()
-    return runs
 
 
 def _check_alike(runs: list[Run]) -> None:
@@ -126,6 +142,10 @@ def main() -> int:
         "--cold", action="store_true", help="search alone, without kept connections in any mode"
     )
     args = parser.parse_args()
+
+    def save(runs: list[Run]) -> None:
+        Recording(machine=this_machine(), runs=runs).save(args.json)
+
     workloads = ["search"] if args.cold else args.workload or list(WORKLOADS)
     with running_service(rtt_ms=args.rtt_ms, work_ms=args.work_ms, uneven=True) as service:
         config = args.json.parent / "tools.toml"
@@ -137,11 +157,8 @@ def main() -> int:
         specs = apply_overrides(describe_tools(SOURCES), load_overrides(config), config)
         flags = args.server_flags.split()
         with two_servers(*flags, tools=SOURCES, tools_config=config) as (ours, stock):
-            measuring = measure(ours, stock, specs, workloads, args.repeat, args.seed)
-            runs = asyncio.run(measuring)
-    recording = Recording(machine=this_machine(), runs=runs)
-    recording.save(args.json)
-    Console().print(table_of(recording))
+            asyncio.run(measure(ours, stock, specs, workloads, args.repeat, args.seed, save))
+    Console().print(table_of(Recording.load(args.json)))
     return 0
 
 
