@@ -6,22 +6,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import CallRefused, ProtocolError, TextPiece, ToolError, ToolSpec
-from sgl_conveyor.dispatcher.process import Worker
+from sgl_conveyor.dispatcher.limits import GRACE_S, over_memory, overdue, release_by
+from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
 from sgl_conveyor.dispatcher.seat import Seat
 
 logger = logging.getLogger(__name__)
 
 #: Bytes of text that a call without a worker may hold.
 MAX_WAITING_BYTES = 1024 * 1024
-#: Seconds on top of the tool's own limit before a worker that does not answer is killed.
-_GRACE_S = 1.0
-#: Seconds that a sandboxed call may take to abort: killing its process undoes all that it did.
-_SANDBOX_ABORT_S = 1.0
 #: Seconds between two looks at the limits of running calls.
 _WATCH_INTERVAL_S = 0.2
 _MAX_BACKOFF_S = 10.0
@@ -41,17 +38,6 @@ class CallEvents(Protocol):
         """Nothing more will come from the call's worker."""
 
 
-class Starter(Protocol):
-    """Runs one worker process; see `WorkerFactory.run`."""
-
-    async def run(
-        self,
-        spec: ToolSpec,
-        started: Callable[[Worker], None],
-        received: Callable[[Worker, m.FromWorker], None],
-    ) -> str: ...
-
-
 class WorkerPool:
     """Warm workers of one tool, and the calls that they serve.
 
@@ -61,7 +47,7 @@ class WorkerPool:
         events: who is told what happens to calls.
     """
 
-    def __init__(self, spec: ToolSpec, starter: Starter, events: CallEvents) -> None:
+    def __init__(self, spec: ToolSpec, starter: WorkerFactory, events: CallEvents) -> None:
         self.spec = spec
         self._starter = starter
         self._events = events
@@ -132,7 +118,7 @@ class WorkerPool:
         if seat.worker is None:
             self._leave(seat)
             return
-        self._expect_release(seat)
+        seat.release_by = release_by(self.spec)
         self._tell(seat, m.AbortCall(call, reason))
 
     def kill(self, call: str) -> None:
@@ -146,7 +132,7 @@ class WorkerPool:
         elif len(self._workers[worker]) == 1:
             worker.kill()
         else:
-            seat.release_by = time.monotonic() + _GRACE_S
+            seat.release_by = time.monotonic() + GRACE_S
             self._tell(seat, m.CancelCall(call))
 
     @property
@@ -317,7 +303,7 @@ class WorkerPool:
                 seat.fed = message.fed
                 seat.answered_at = time.monotonic()
             case m.Failed() | m.Aborting() | m.Finished():
-                self._expect_release(seat)
+                seat.release_by = release_by(self.spec)
             case m.Drained():
                 if seat.release_by is None:
                     seat.finishing = True
@@ -353,10 +339,6 @@ class WorkerPool:
         self._last_call = time.monotonic()
         self._assign()
 
-    def _expect_release(self, seat: Seat) -> None:
-        limit = _SANDBOX_ABORT_S if self.spec.sandbox else self.spec.limits.timeout_s + _GRACE_S
-        seat.release_by = time.monotonic() + limit
-
     def _leave(self, seat: Seat) -> None:
         """Take a call that has no worker out of the queue."""
         self._queue.remove(seat)
@@ -372,28 +354,22 @@ class WorkerPool:
             for seat in list(self._seats.values()):
                 if seat.worker is None or seat.worker.retired:
                     continue
-                if seat.release_by is not None and now > seat.release_by:
-                    self._kill_late(seat, "it did not end in time after its abort or its result")
-                elif seat.owed and now - seat.answered_at > self.spec.limits.timeout_s + _GRACE_S:
-                    limit = self.spec.limits.timeout_s
-                    self._kill_late(seat, f"a hook took longer than {limit:g} s")
+                if (why := overdue(seat, self.spec, now)) is not None:
+                    self._kill_late(seat, why)
             if self._idle():
                 for worker in self._workers:
                     worker.kill()
             await self._watch_memory()
 
     async def _watch_memory(self) -> None:
-        """Kill workers that hold more memory than they may, with all that they started."""
         limit = self.spec.limits.memory_bytes
         if limit is None:
             return
-        for worker in [w for w, calls in self._workers.items() if calls and not w.retired]:
-            # It reads /proc, which takes milliseconds on a machine with many processes.
-            held = await asyncio.to_thread(worker.memory_bytes, limit)
-            if held > limit:
-                message = f"the tool's processes hold more than {limit} bytes together"
-                for call in list(self._workers.get(worker, ())):
-                    self._kill(self._seats[call], ToolError("MemoryLimit", message))
+        serving = [w for w, calls in self._workers.items() if calls and not w.retired]
+        async for worker in over_memory(serving, limit):
+            message = f"the tool's processes hold more than {limit} bytes together"
+            for call in list(self._workers.get(worker, ())):
+                self._kill(self._seats[call], ToolError("MemoryLimit", message))
 
     def _kill_late(self, seat: Seat, message: str) -> None:
         if not self._can_restart(seat):

@@ -103,5 +103,5 @@ class SubCalls:
             return
         aborted = events.ClientAborted(time.monotonic(), "the call that made this one gave it up")
         self._calls.handle(child, aborted)
-        if child.ended_at is not None:
-            self._calls.forget(child)
+        # One that finishes already cannot be stopped: it is kept until it has.
+        child.wait(m.MAX_WAIT_S, lambda: self._calls.forget(child))
