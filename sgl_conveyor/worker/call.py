@@ -118,16 +118,20 @@ class CallRunner:
                 case m.CancelCall():
                     self._release()
         except ToolAbort as abort:
-            # What led to it, the unit that raised included: the call's end comes with the next.
-            self._report()
-            self._send(m.Aborting(self.call, encodable(abort.reason)))
+            self._end_with(m.Aborting(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
         except HookTimeout as timeout:
-            self._send(m.Failed(self.call, ToolError("ToolTimeout", str(timeout))))
+            self._end_with(m.Failed(self.call, ToolError("ToolTimeout", str(timeout))))
             self._release()
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._send(m.Failed(self.call, error_of(error)))
+            self._end_with(m.Failed(self.call, error_of(error)))
             await self._abort(str(error_of(error)))
+
+    def _end_with(self, message: m.Aborting | m.Failed) -> None:
+        """Say how the call ends; before that, which units led to it, the last one included."""
+        if self._units:
+            self._report()
+        self._send(message)
 
     def answer(self, message: m.ToolAnswer) -> None:
         """Give the tool the result of a call that it made."""

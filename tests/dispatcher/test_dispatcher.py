@@ -164,6 +164,8 @@ class TestFailures:
         self, conveyor: Harness, record: Path
     ) -> None:
         call = conveyor.create("puppet", "queued")
+        # A call that still waits for a worker has nothing to undo.
+        wait_until(lambda: "queued open" in lines_of(record), "open()")
         rid = conveyor.attach(call)
         conveyor.control.send(m.encode(m.RequestEnded(call, rid, None, "Abort in waiting queue")))
         view = conveyor.read(call)

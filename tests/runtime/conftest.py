@@ -45,6 +45,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
+def backend(server: Server) -> Iterator[None]:
+    """Programs run on the server."""
+    # SGLang takes seconds to import: only those who run programs pay for it.
+    import sglang as sgl
+
+    from sgl_conveyor import ConveyorEndpoint
+
+    sgl.set_default_backend(ConveyorEndpoint(server.url, api_key=server.api_key))
+    yield
+    sgl.set_default_backend(None)
+
+
+@pytest.fixture
 def logged(server: Server) -> Iterator[None]:
     """Shows the end of the server's log when a test has failed."""
     yield

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sglang as sgl
 
-from sgl_conveyor import ConveyorEndpoint, tool_region, tool_result
+from sgl_conveyor import tool_region, tool_result
 from sgl_conveyor.core import ConveyorError
 from tests.runtime.servers import Server
 
 CODE = "x = 6\nprint('hi 👩‍👩‍👧')\nx * 7\n"
 
 
-@pytest.fixture(autouse=True)
-def backend(server: Server) -> Iterator[None]:
-    sgl.set_default_backend(ConveyorEndpoint(server.url, api_key=server.api_key))
-    yield
-    sgl.set_default_backend(None)
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @sgl.function

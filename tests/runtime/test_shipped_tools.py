@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sglang as sgl
 
-from sgl_conveyor import ConveyorEndpoint, ToolResult, tool_region
-from tests.runtime.servers import Server
+from sgl_conveyor import ToolResult, tool_region
 
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\n"
 TEXTS = {
@@ -24,11 +22,7 @@ TEXTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def backend(server: Server) -> Iterator[None]:
-    sgl.set_default_backend(ConveyorEndpoint(server.url, api_key=server.api_key))
-    yield
-    sgl.set_default_backend(None)
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @sgl.function

@@ -476,3 +476,15 @@ def test_the_worker_needs_neither_sglang_nor_torch():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), ToolAbort("enough")])
+def test_the_unit_that_ends_a_call_is_among_its_timings(error):
+    tool, _ = recording(raises={"on_line": error})
+    sent = drive(tool, OPEN, text("[1,\n"))
+    names = kinds(sent)
+    ending = names.index("Aborting" if isinstance(error, ToolAbort) else "Failed")
+    units = [
+        u for message in sent[:ending] if isinstance(message, m.Progress) for u in message.units
+    ]
+    assert len(units) == 2, "the text, and the line that raised"
