@@ -20,12 +20,13 @@ bench: setup
 		--json bench/results/theory.json || status=1; \
 	.venv/bin/python -m bench.report && exit $$status
 
-# Twenty calls, the overhead, and many requests at once: about two hours. A figure that misses its
+# Twenty calls, the overhead, and many requests at once: about an hour and a half. A figure that misses its
 # limit does not keep the report from being written, but make fails.
 bench-full: setup
 	.venv/bin/python -m bench.workloads --repeat 20
 	.venv/bin/python -m bench.workloads --cold --repeat 20 --json bench/results/cold.json
 	.venv/bin/python -m bench.concurrency
+	.venv/bin/python -m bench.early_abort --json bench/results/early_abort.json
 	status=0; \
 	.venv/bin/python -m bench.theory --runs bench/results/runs.json \
 		--json bench/results/theory.json || status=1; \

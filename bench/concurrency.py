@@ -1,9 +1,13 @@
-"""python -m bench.concurrency [--at 1 16 64] [--rounds 3] [--json FILE]: many requests at once.
+"""python -m bench.concurrency [--at 1 16 64] [--rounds 6] [--json FILE]: many requests at once.
 
 A client that streams can feed its tools itself. What that costs is measured with a tool that does
 nothing: `stock` (no tool, no stream), `client` (stock SGLang streams each token to a client that
 feeds its own tool) and `partial` (our tap feeds the tool in the server; the client gets the text at
-the end). All ways run in turn, in random order, on two servers in the same run.
+the end). All ways run in turn, in random order, on two servers in the same run, and are compared
+round by round.
+
+The client of every way is this process. In `client` it also parses the streams and tells the tools
+what came, on the cores of the servers: its processor time a round is a figure of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import random
 import statistics
 import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.console import Console
@@ -23,114 +27,162 @@ from rich.table import Table
 from bench.local_tools import local_tools
 from bench.machine import this_machine
 from bench.modes import Modes, Work
-from bench.runs import Machine, Run
+from bench.results import Concurrency, WayFigures, result_file, save
+from bench.runs import Run
 from bench.servers import two_servers
 from bench.statistics import Interval, bootstrap
+from sgl_conveyor.core import ConveyorError
 from sgl_conveyor.frontend.expressions import literal_grammar
 from sgl_conveyor.tools_config import describe_tools
 
 TOOL = "bench.nothing:Nothing"
 WAYS = ("stock", "client", "partial")
+#: The fewest of which a bootstrap's interval can be one of 95 %: five values' ends cover 94 %.
+ROUNDS = 6
 _TEXT = "The quick brown fox jumps over the lazy dog, and then it walks home through the rain."
 _PROMPT = "<|im_start|>user\nA sentence, please.<|im_end|>\n<|im_start|>assistant\n"
 
 
-class Load(msgspec.Struct, frozen=True):
-    """So many requests at once, in one way.
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """All requests at once, in one way.
 
     Args:
-        requests: how many at once.
-        way: one of `WAYS`.
-        latency_s: of a request, the median over all rounds.
-        against_stock: its ratio to the same round's median in `stock`, less 1, with its interval.
-        dispatch_ms: from a token's commit (for `client`: its arrival at the client) to the hook.
-        rounds: how often it was measured.
+        runs: each request.
+        lasted_s: from the first's sending to the last's result (seconds).
+        bench_cpu_s: processor time of this process meanwhile (seconds).
     """
 
-    requests: int
-    way: str
-    latency_s: float
-    against_stock: Interval
-    dispatch_ms: float | None
-    rounds: int
+    runs: list[Run]
+    lasted_s: float
+    bench_cpu_s: float
+
+    @property
+    def latency_s(self) -> float:
+        """Of a request, the median."""
+        return statistics.median(run.latency_s for run in self.runs)
 
 
-class Result(msgspec.Struct, frozen=True):
-    """The file."""
+async def measure(ours: str, stock: str, sizes: list[int], rounds: int) -> list[WayFigures]:
+    """Run each number of requests in each way, several rounds.
 
-    machine: Machine
-    loads: list[Load]
+    Args:
+        ours, stock: where the servers answer.
+        sizes: how many requests at once.
+        rounds: of each; one more, which fills caches, is not counted.
 
-
-async def measure(ours: str, stock: str, sizes: list[int], rounds: int) -> list[Load]:
-    """Run each number of requests in each way, several rounds."""
+    Raises:
+        ConveyorError: a call failed.
+    """
     specs = describe_tools([TOOL])
     work = Work("concurrency", 0, specs[0].name, _PROMPT, _TEXT, literal_grammar(_TEXT))
     chance = random.Random(0)
-    loads: list[Load] = []
+    loads: list[WayFigures] = []
     async with local_tools(specs) as tools:
         modes = Modes(ours, stock, tools)
         try:
             await modes.prepare(work)
             for size in sizes:
-                seen: dict[str, list[list[Run]]] = {way: [] for way in WAYS}
+                seen: dict[str, list[Round]] = {way: [] for way in WAYS}
                 for number in range(rounds + 1):
                     for way in chance.sample(WAYS, len(WAYS)):
-                        runs = await asyncio.gather(*(modes.run(work, way) for _ in range(size)))
-                        if number:  # the first round fills caches
-                            seen[way].append(runs)
-                loads += [_load(size, way, seen) for way in WAYS]
+                        done = await _round(modes, work, way, size)
+                        if number:
+                            seen[way].append(done)
+                loads += figures_of(seen)
                 print("  ".join(f"{x.way} {x.latency_s:.2f} s" for x in loads[-3:]), flush=True)
         finally:
             await modes.close()
     return loads
 
 
-def _load(size: int, way: str, seen: dict[str, list[list[Run]]]) -> Load:
-    medians = {w: [statistics.median(r.latency_s for r in runs) for runs in seen[w]] for w in seen}
-    ratios = [a / b - 1 for a, b in zip(medians[way], medians["stock"], strict=True)]
-    every = [run for runs in seen[way] for run in runs]
-    dispatch = [1e3 * wait for run in every for wait in run.timings.dispatch()]
-    return Load(
-        requests=size,
-        way=way,
-        latency_s=statistics.median(run.latency_s for run in every),
-        against_stock=bootstrap(ratios),
-        dispatch_ms=statistics.median(dispatch) if dispatch and way != "stock" else None,
-        rounds=len(ratios),
-    )
+async def _round(modes: Modes, work: Work, way: str, size: int) -> Round:
+    began, used = time.monotonic(), time.process_time()
+    runs = await asyncio.gather(*(modes.run(work, way) for _ in range(size)))
+    lasted, used = time.monotonic() - began, time.process_time() - used
+    failed = [run.value for run in runs if run.ended != "done"]
+    if failed:
+        raise ConveyorError(f"{len(failed)} of {size} calls failed in {way}: {failed[0]}")
+    return Round(runs=runs, lasted_s=lasted, bench_cpu_s=used)
 
 
-def table_of(loads: list[Load]) -> Table:
-    """A row for each load."""
-    table = Table(title="requests at once, a tool that does nothing")
-    for title in ("requests", "way", "latency p50, s", "against stock", "dispatch p50, ms"):
+def figures_of(seen: Mapping[str, Sequence[Round]]) -> list[WayFigures]:
+    """The figures of each way, for one number of requests.
+
+    Args:
+        seen: the rounds of each way, in the same order; all decode the same text.
+    """
+    # Only the tap sees tokens; a client sees pieces of text.
+    tokens = max(len(run.timings.tokens) for done in seen["partial"] for run in done.runs)
+
+    found = []
+    for way, rounds in seen.items():
+        every = [run for done in rounds for run in done.runs]
+        dispatch = [1e3 * wait for run in every for wait in run.timings.dispatch()]
+        found.append(
+            WayFigures(
+                requests=len(rounds[0].runs),
+                way=way,
+                rounds=len(rounds),
+                latency_s=statistics.median(run.latency_s for run in every),
+                against_stock=_against(rounds, seen["stock"]),
+                against_client=_against(rounds, seen["client"]) if way == "partial" else None,
+                tokens_per_s=bootstrap([tokens * len(d.runs) / d.lasted_s for d in rounds]),
+                bench_cpu_s=statistics.median(done.bench_cpu_s for done in rounds),
+                dispatch_ms=statistics.median(dispatch) if dispatch and way != "stock" else None,
+            )
+        )
+    return found
+
+
+def _against(rounds: Sequence[Round], baseline: Sequence[Round]) -> Interval:
+    pairs = zip(rounds, baseline, strict=True)
+    return bootstrap([one.latency_s / other.latency_s - 1 for one, other in pairs])
+
+
+def table_of(loads: list[WayFigures]) -> Table:
+    """A row for each number of requests and way.
+
+    Args:
+        loads: the figures.
+    """
+    rounds = min((load.rounds for load in loads), default=0)
+    table = Table(title=f"requests at once, a tool that does nothing, {rounds} rounds")
+    for title in (
+        "requests", "way", "latency p50, s", "against stock", "against client", "tokens/s",
+        "bench's own CPU, s a round", "dispatch p50, ms",
+    ):  # fmt: skip
         table.add_column(title, justify="right")
     for load in loads:
-        ratio = load.against_stock
         table.add_row(
             str(load.requests),
             load.way,
             f"{load.latency_s:.2f}",
-            f"{ratio.value:+.1%} ({ratio.low:+.1%} to {ratio.high:+.1%})",
+            _percent(load.against_stock),
+            "" if load.against_client is None else _percent(load.against_client),
+            f"{load.tokens_per_s.value:.1f}",
+            f"{load.bench_cpu_s:.3f}",
             "" if load.dispatch_ms is None else f"{load.dispatch_ms:.2f}",
         )
     return table
 
 
+def _percent(ratio: Interval) -> str:
+    return f"{ratio.value:+.1%} ({ratio.low:+.1%} to {ratio.high:+.1%})"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.concurrency", description=__doc__)
     parser.add_argument("--at", type=int, nargs="+", default=[1, 16, 64], metavar="REQUESTS")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path("bench/results/concurrency.json"))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=result_file, default="bench/results/concurrency.json")
     parser.add_argument("--server-flags", default="", help="further flags of both servers")
     args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error("--rounds must be at least 1")
     started = time.monotonic()
     with two_servers(*args.server_flags.split(), tools=[TOOL]) as (ours, stock):
         loads = asyncio.run(measure(ours, stock, args.at, args.rounds))
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    result = Result(this_machine(), loads)
-    args.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    save(args.json, Concurrency(machine=this_machine(args.server_flags.split()), loads=loads))
     Console().print(table_of(loads))
     print(f"{time.monotonic() - started:.0f} s")
     return 0

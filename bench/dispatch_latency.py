@@ -9,45 +9,62 @@ the tool's own earlier work is a figure of its own.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-from pathlib import Path
+from typing import Any
 
 import sglang as sgl
 from rich.console import Console
 
+from bench.machine import this_machine
+from bench.results import DispatchLatency, result_file, save
+from bench.statistics import percentile
 from sgl_conveyor import ConveyorEndpoint, tool_region
+from sgl_conveyor.core import ConveyorError, Timings
 from sgl_conveyor.demo.server import running_server
 
-TOOL = "tests.tools.puppet:Nothing"
+TOOL = "bench.nothing:Nothing"
 TEXT = "A sentence of plain words that says nothing, again and again, until it ends here. " * 8
 
 
-@sgl.function
-def region(s, text):  # noqa: ANN001, ANN201
-    """One region of a tool that does nothing."""
+@sgl.function  # type: ignore[untyped-decorator]
+def _region(s: Any, text: str) -> None:
     s += "Text:\n" + tool_region("text", tool="nothing", literal=text, max_tokens=400)
 
 
-def measure(url: str, units: int) -> dict[str, float]:
-    """Milliseconds over at least so many units."""
-    sgl.set_default_backend(ConveyorEndpoint(url))
+def measure(url: str, units: int) -> DispatchLatency:
+    """Dispatch and queueing over at least so many units.
+
+    Args:
+        url: the server's.
+        units: how many.
+
+    Raises:
+        ConveyorError: a call failed.
+    """
+    backend = ConveyorEndpoint(url)
     dispatch: list[float] = []
     queueing: list[float] = []
-    region.run(text=TEXT)["text.result"].outcome()  # warm up, to its end
+    _timings(backend)  # warm up, to its end
     while len(dispatch) < units:
-        timings = region.run(text=TEXT)["text.result"].timings
+        timings = _timings(backend)
         dispatch += [1e3 * s for s in timings.dispatch()]
         queueing += [1e3 * s for s in timings.queueing()]
-    cuts, queue_cuts = statistics.quantiles(dispatch, n=100), statistics.quantiles(queueing, n=100)
-    return {
-        "units": len(dispatch),
-        "dispatch_p50_ms": cuts[49],
-        "dispatch_p99_ms": cuts[98],
-        "dispatch_max_ms": max(dispatch),
-        "queueing_p50_ms": queue_cuts[49],
-        "queueing_p99_ms": queue_cuts[98],
-    }
+    return DispatchLatency(
+        machine=this_machine(),
+        units=len(dispatch),
+        dispatch_p50_ms=percentile(dispatch, 50),
+        dispatch_p99_ms=percentile(dispatch, 99),
+        dispatch_max_ms=max(dispatch),
+        queueing_p50_ms=percentile(queueing, 50),
+        queueing_p99_ms=percentile(queueing, 99),
+    )
+
+
+def _timings(backend: ConveyorEndpoint) -> Timings:
+    outcome = _region.run(text=TEXT, backend=backend)["text.result"].outcome()
+    if outcome.error is not None or not outcome.timings.units:
+        raise ConveyorError(f"the tool that does nothing was not fed: {outcome}")
+    timings: Timings = outcome.timings
+    return timings
 
 
 def main() -> None:
@@ -56,17 +73,19 @@ def main() -> None:
     )
     parser.add_argument("--url")
     parser.add_argument("--units", type=int, default=1000)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=result_file, metavar="FILE")
     args = parser.parse_args()
+    if args.units < 1:
+        parser.error("--units must be at least 1")
     if args.url:
-        figures = measure(args.url, args.units)
+        found = measure(args.url, args.units)
     else:
         with running_server(["--tools", TOOL], Console()) as url:
-            figures = measure(url, args.units)
-    for name, value in figures.items():
-        print(f"{name:18s} {value:8.3f}")
+            found = measure(url, args.units)
+    for name in found.__struct_fields__[1:]:
+        print(f"{name:18s} {getattr(found, name):8.3f}")
     if args.json is not None:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+        save(args.json, found)
 
 
 if __name__ == "__main__":

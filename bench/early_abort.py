@@ -8,27 +8,30 @@ the first bad one. Both modes run in turn against a server with the validation t
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import contextlib
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 import msgspec
 import sglang as sgl
 
+from bench.machine import this_machine
+from bench.results import AbortedMode, EarlyAbort, result_file, save
+from bench.runs import Machine
+from bench.servers import two_servers
+from bench.statistics import bootstrap
 from programs.validation import BAD, QUESTION
 from sgl_conveyor import ConveyorEndpoint, tool_region
-from sgl_conveyor.core import Timings
+from sgl_conveyor.core import ConveyorError, Timings
 
+MODES = ("sequential", "partial")
 #: Seconds in which tokens that were scheduled before the abort may still come.
 _SETTLE_S = 1.0
 
 
-@dataclass(frozen=True)
-class Run:
+class BadCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call: its latency (seconds), and its tokens before and after its end."""
 
     latency_s: float
@@ -43,60 +46,94 @@ def _bad_call(s: Any, question: str, partial: bool) -> None:
     s += sgl.assistant(region)
 
 
-def measure(backend: ConveyorEndpoint, *, partial: bool) -> Run:
-    """One run; the tokens are counted when no more can come."""
+def measure(backend: ConveyorEndpoint, mode: str) -> BadCall:
+    """One run; the tokens are counted when no more can come.
+
+    Args:
+        backend: the server.
+        mode: one of `MODES`.
+
+    Raises:
+        ConveyorError: the tool did not abort the call.
+    """
     started = time.monotonic()
-    state = _bad_call.run(question=QUESTION, partial=partial, backend=backend)
+    state = _bad_call.run(question=QUESTION, partial=mode == "partial", backend=backend)
     result = state["call.result"]
-    assert result.aborted is not None, result
+    if result.aborted is None:
+        raise ConveyorError(f"the bad call was not aborted: {result}")
     latency = time.monotonic() - started
     time.sleep(_SETTLE_S)
     call = state.get_meta_info("call")["call"]
-    view = httpx.get(f"{backend.base_url}/conveyor/calls/{call}", trust_env=False).json()
-    timings = msgspec.convert(view["timings"], type=Timings)
-    assert timings.finished is not None
+    view = httpx.get(f"{backend.base_url}/conveyor/calls/{call}", trust_env=False)
+    timings = msgspec.convert(view.raise_for_status().json()["timings"], type=Timings)
+    if timings.finished is None:
+        raise ConveyorError("the aborted call has no end")
     before = sum(at <= timings.finished for at in timings.tokens)
-    return Run(latency, before, len(timings.tokens) - before)
+    return BadCall(latency_s=latency, before=before, after=len(timings.tokens) - before)
+
+
+def measured(backend: ConveyorEndpoint, repeat: int) -> dict[str, list[BadCall]]:
+    """So many bad calls in each mode, in turn.
+
+    Args:
+        backend: our server.
+        repeat: calls in each mode.
+
+    Raises:
+        ConveyorError: a call was not aborted.
+    """
+    measure(backend, "sequential")  # fills the prefix cache, for both modes
+    runs: dict[str, list[BadCall]] = {mode: [] for mode in MODES}
+    for _ in range(repeat):
+        for mode in MODES:
+            runs[mode].append(measure(backend, mode))
+    return runs
+
+
+def result_of(machine: Machine, runs: Mapping[str, Sequence[BadCall]]) -> EarlyAbort:
+    """The figures.
+
+    Args:
+        machine: where they are from.
+        runs: of each mode, in the order of the rounds.
+    """
+    modes = [
+        AbortedMode(
+            mode=mode,
+            runs=len(runs[mode]),
+            latency_s=bootstrap([run.latency_s for run in runs[mode]]),
+            tokens_before=bootstrap([run.before for run in runs[mode]]),
+            most_tokens_after=max(run.after for run in runs[mode]),
+        )
+        for mode in MODES
+    ]
+    rounds = zip(runs["sequential"], runs["partial"], strict=True)
+    reductions = [1 - partial.latency_s / sequential.latency_s for sequential, partial in rounds]
+    return EarlyAbort(machine=machine, modes=modes, reduction=bootstrap(reductions))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.early_abort")
-    parser.add_argument("--url", default="http://127.0.0.1:30000")
+    parser.add_argument("--url", help="of a server that runs; without it, one is started")
     parser.add_argument("--repeat", type=int, default=10)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    args = parser.parse_args()
-    backend = ConveyorEndpoint(args.url)
-    measure(backend, partial=False)  # fills the prefix cache, for both modes
-    runs: dict[bool, list[Run]] = {False: [], True: []}
-    for _ in range(args.repeat):
-        for partial in (False, True):
-            runs[partial].append(measure(backend, partial=partial))
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            {
-                "mode": name,
-                "runs": len(runs[partial]),
-                "latency p50, s": round(statistics.median(r.latency_s for r in runs[partial]), 2),
-                "min": round(min(r.latency_s for r in runs[partial]), 2),
-                "max": round(max(r.latency_s for r in runs[partial]), 2),
-                "tokens before": max(r.before for r in runs[partial]),
-                "tokens after (most)": max(r.after for r in runs[partial]),
-            }
-            for partial, name in ((False, "sequential"), (True, "partial"))
-        ]
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    print(f"{'':12}{'latency, s: median (min to max)':>34}{'tokens before':>16}{'after':>8}")
-    for partial, name in ((False, "sequential"), (True, "partial")):
-        seconds = [run.latency_s for run in runs[partial]]
-        spread = f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
-        before = f"{min(r.before for r in runs[partial])}-{max(r.before for r in runs[partial])}"
-        after = f"{min(r.after for r in runs[partial])}-{max(r.after for r in runs[partial])}"
-        print(f"{name:12}{spread:>34}{before:>16}{after:>8}")
-    medians = [statistics.median(run.latency_s for run in runs[partial]) for partial in runs]
-    print(
-        f"reduction of the median latency: {1 - medians[1] / medians[0]:.1%} ({args.repeat} runs)"
+    parser.add_argument(
+        "--json", type=result_file, metavar="FILE", help="write the figures there too"
     )
+    args = parser.parse_args()
+    if args.repeat < 1:
+        parser.error("--repeat must be at least 1")
+    with contextlib.ExitStack() as stack:
+        url = args.url or stack.enter_context(two_servers(tools=["validation"])).ours
+        runs = measured(ConveyorEndpoint(url), args.repeat)
+    result = result_of(this_machine(), runs)
+    if args.json is not None:
+        save(args.json, result)
+    print(f"{'':12}{'latency p50, s':>26}{'tokens before':>26}{'after, most':>14}")
+    for found in result.modes:
+        latency, before = str(found.latency_s), str(found.tokens_before)
+        print(f"{found.mode:12}{latency:>26}{before:>26}{found.most_tokens_after:>14}")
+    saved = result.reduction.scaled(100)
+    print(f"reduction of the latency, paired ({args.repeat} runs): {saved} %")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""python -m bench.gpu [--repeat 20] [--out bench/results/gpu]: the workloads on a CUDA machine.
+"""python -m bench.gpu [--repeat 20] [--out bench/results/gpu]: all benches on a CUDA machine.
 
 A 7B model without weights (`--load-format dummy`) does the work of a real one, and the grammar of
 a recorded call makes its text exact. See bench/gpu.md.
@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -34,8 +35,12 @@ SHAPE = {
     "tie_word_embeddings": False,
     "dtype": "bfloat16",
 }
-#: Two servers share the GPU: each has 15 GB of weights and 2 GB for 16384 tokens.
-FLAGS = ("--load-format dummy", "--mem-fraction-static 0.4", "--max-total-tokens 16384")
+#: Two servers share the GPU and start at once: each has 15 GB of weights. SGLang gives the KV cache
+#: what is free after loading less (1 - fraction) of what was free before, and what the other server
+#: loads meanwhile counts as used: so the fraction is high, and the tokens limit the cache.
+FLAGS = ("--load-format dummy", "--mem-fraction-static 0.9", "--max-total-tokens 16384")
+MODEL = "llama-7b-dummy"
+_HOUR_S = 3600.0
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 
 
@@ -68,8 +73,24 @@ def make_model(folder: Path, tokenizer: Path) -> None:
     (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
 
 
-def commands(model: Path, out: Path, repeat: int, flags: str) -> list[list[str]]:
-    """What is run, in this order.
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command.
+
+    Args:
+        command: its words.
+        limit_s: seconds that it may take.
+        needed: whether the rest is of no use without it; else a missed limit or a failure of it is
+            no reason not to report what there is.
+    """
+
+    command: list[str]
+    limit_s: float
+    needed: bool = False
+
+
+def steps(model: Path, out: Path, repeat: int, flags: str) -> list[Step]:
+    """What is run, in this order; all files are in one folder, and none are taken from another.
 
     Args:
         model: the model's folder.
@@ -77,17 +98,44 @@ def commands(model: Path, out: Path, repeat: int, flags: str) -> list[list[str]]
         repeat: calls of each workload and mode.
         flags: of both servers, besides the model's.
     """
-    python, runs, theory = [sys.executable, "-m"], out / "runs.json", out / "theory.json"
     servers = f"--server-flags=--model-path {model} {flags}".strip()
+
+    def bench(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", f"bench.{name}", *arguments]
+
+    def file(name: str) -> list[str]:
+        return ["--json", str(out / f"{name}.json")]
+
+    runs = out / "runs.json"
+    workloads = bench("workloads", "--repeat", str(repeat), *file("runs"), servers)
+    report = bench(
+        "report", "--results", str(out), "--out", str(out / "REPORT.md"),
+        "--figures", str(out / "figures"), "--summary", str(out / "summary.json"),
+    )  # fmt: skip
     return [
-        [*python, "bench.workloads", "--repeat", str(repeat), "--json", str(runs), servers],
-        [*python, "bench.theory", "--runs", str(runs), "--json", str(theory)],
-        [
-            *python, "bench.report", "--runs", str(runs), "--theory", str(theory),
-            "--out", str(out / "REPORT.md"), "--figures", str(out / "figures"),
-            "--summary", str(out / "summary.json"),
-        ],
-    ]  # fmt: skip
+        Step(command=workloads, limit_s=4 * _HOUR_S, needed=True),
+        Step(command=bench("theory", "--runs", str(runs), *file("theory")), limit_s=_HOUR_S),
+        Step(command=bench("concurrency", *file("concurrency"), servers), limit_s=_HOUR_S),
+        Step(command=bench("overhead", *file("overhead"), servers), limit_s=2 * _HOUR_S),
+        Step(command=report, limit_s=_HOUR_S / 4, needed=True),
+    ]
+
+
+def run(step: Step) -> int:
+    """Run a command to its end or its limit.
+
+    Args:
+        step: which.
+
+    Returns:
+        Its exit code; 124 if it ran past its limit and was killed.
+    """
+    try:
+        return subprocess.run(step.command, check=False, timeout=step.limit_s).returncode
+    except subprocess.TimeoutExpired:
+        print(f"bench.gpu: more than {step.limit_s:g} s: {shlex.join(step.command)}",
+              file=sys.stderr)  # fmt: skip
+        return 124
 
 
 def main() -> int:
@@ -101,23 +149,25 @@ def main() -> int:
     parser.add_argument("--flags", default=" ".join(FLAGS), help="of both servers")
     parser.add_argument("--dry-run", action="store_true", help="make the model, print the commands")
     args = parser.parse_args()
-    model = (args.out / "model").absolute()
+    model = (args.out / MODEL).absolute()
     make_model(model, embedded_model.ensure())
-    todo = commands(model, args.out, args.repeat, args.flags)
+    todo = steps(model, args.out, args.repeat, args.flags)
     if args.dry_run:
-        print("\n".join(map(shlex.join, todo)))
+        print("\n".join(shlex.join(step.command) for step in todo))
         return 0
     import torch
 
     if not torch.cuda.is_available():
         print("bench.gpu: there is no CUDA device here", file=sys.stderr)
         return 2
-    measured = subprocess.run(todo[0], check=False).returncode
-    if measured != 0:
-        return measured
-    # Errors above its targets are no reason not to report them.
-    subprocess.run(todo[1], check=False)
-    return subprocess.run(todo[2], check=False).returncode
+    # What an earlier run has left must not be reported as this one's.
+    for old in args.out.glob("*.json"):
+        old.unlink()
+    for step in todo:
+        code = run(step)
+        if code != 0 and step.needed:
+            return code
+    return 0
 
 
 if __name__ == "__main__":

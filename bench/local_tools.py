@@ -33,11 +33,13 @@ class LocalCall:
     Args:
         dispatcher: that of this process.
         call: its call.
+        running: the dispatcher's own task.
     """
 
-    def __init__(self, dispatcher: Dispatcher, call: Call) -> None:
+    def __init__(self, dispatcher: Dispatcher, call: Call, running: asyncio.Future[None]) -> None:
         self._dispatcher = dispatcher
         self._call = call
+        self._running = running
         self._handle(events.RequestAttached(time.monotonic(), call.id))
 
     @property
@@ -58,10 +60,15 @@ class LocalCall:
 
         Raises:
             TimeoutError: there is none after five minutes.
+            Exception: whatever ended the dispatcher.
         """
         ended = asyncio.Event()
         self._call.wait(_RESULT_LIMIT_S, ended.set)
-        await ended.wait()
+        waiting = asyncio.ensure_future(ended.wait())
+        await asyncio.wait((waiting, self._running), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            self._running.result()
         if not self.ended:
             raise TimeoutError(f"the tool {self._call.spec.name} has no result")
         outcome = self._call.life.outcome
@@ -77,10 +84,12 @@ class LocalTools:
 
     Args:
         dispatcher: that of this process.
+        running: its task.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, running: asyncio.Future[None]) -> None:
         self._dispatcher = dispatcher
+        self._running = running
 
     def open(self, tool: str, *, partial: bool, start: float) -> LocalCall:
         """Begin a call; its tool opens at once.
@@ -91,7 +100,7 @@ class LocalTools:
             start: t = 0, in monotonic seconds.
         """
         call = self._dispatcher.open_call(tool, "call", partial=partial, start=start)
-        return LocalCall(self._dispatcher, call)
+        return LocalCall(self._dispatcher, call, self._running)
 
 
 @contextlib.asynccontextmanager
@@ -113,8 +122,9 @@ async def local_tools(specs: list[ToolSpec]) -> AsyncIterator[LocalTools]:
     try:
         async with asyncio.timeout(_WORKERS_LIMIT_S):
             await asyncio.gather(*(pool.first_hello for pool in dispatcher.pools.values()))
-        yield LocalTools(dispatcher)
+        yield LocalTools(dispatcher, running)
     finally:
         await dispatcher.close()
         running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         shutil.rmtree(directory.path, ignore_errors=True)

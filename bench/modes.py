@@ -3,25 +3,33 @@
 stock: a plain SGLang generates the text, then the client calls the tool in a process of its own.
 client: the same server streams the text over HTTP, and the client feeds the tool as it comes.
 sequential, partial: our server, which feeds the tool itself, after or while it decodes.
+In all of them the tool opens when the request is sent, and a connection is kept between calls.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
-from bench.local_tools import LocalTools
+from bench.local_tools import LocalCall, LocalTools
 from bench.runs import Run
 from sgl_conveyor.core import Outcome, Timings
+
+_T = TypeVar("_T")
 
 #: Tokens that a recorded text may have.
 _MAX_TOKENS = 600
 _LIMIT_S = 600.0
+#: Seconds that a result may take.
+_WAIT_S = 300
 
 
 @dataclass(frozen=True)
@@ -92,37 +100,51 @@ class Modes:
 
     async def _run_stock(self, work: Work) -> Run:
         start = time.monotonic()
+        # Open before the text is there: a session or a connection that a careful user keeps ready.
+        call = self._tools.open(work.tool, partial=False, start=start)
         answer = await self._stock.post("/generate", json=_request(work))
         answer.raise_for_status()
         text = answer.json()["text"]
         decoded = time.monotonic()
         _check(work, text)
-        call = self._tools.open(work.tool, partial=False, start=start)
         call.feed(text)
         call.end()
-        return _run(work, "stock", start, decoded, await call.result())
+        outcome = await call.result()
+        return _run(work, "stock", start, decoded, time.monotonic(), outcome)
 
     async def _run_client(self, work: Work) -> Run:
         start = time.monotonic()
         call = self._tools.open(work.tool, partial=True, start=start)
-        body = {**_request(work), "stream": True}
+        body = {**_request(work), "stream": True, "rid": uuid.uuid4().hex}
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(self._feed_as_it_comes(body, call))
+            result = tasks.create_task(_timed(call.result()))
+            await asyncio.wait((reading, result), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():  # the tool has aborted
+                await self._stock.post("/abort_request", json={"rid": body["rid"]})
+            text = await reading
+            decoded = time.monotonic()
+            if not call.ended:
+                _check(work, text)
+                call.end()
+            outcome, ready = await result
+        return _run(work, "client", start, decoded, ready, outcome)
+
+    async def _feed_as_it_comes(self, body: dict[str, Any], call: LocalCall) -> str:
+        """Stream a request and give the tool each piece until it ends; the whole text."""
         seen = ""
         async with self._stock.stream("POST", "/generate", json=body) as answer:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 if not line.startswith("data:") or line == "data: [DONE]":
                     continue
+                if call.ended:
+                    continue  # what comes after an abort is of no use to the tool
                 text = json.loads(line[5:])["text"]
                 if len(text) > len(seen):
                     call.feed(text[len(seen) :])
                     seen = text
-                if call.ended:
-                    break  # the tool has aborted: closing the stream ends the decoding
-        decoded = time.monotonic()
-        if not call.ended:
-            _check(work, seen)
-            call.end()
-        return _run(work, "client", start, decoded, await call.result())
+        return seen
 
     async def _run_ours(self, work: Work, *, partial: bool) -> Run:
         start = time.monotonic()
@@ -130,17 +152,24 @@ class Modes:
         created = await self._ours.post("/conveyor/calls", json=body)
         created.raise_for_status()
         call = created.json()["call"]
-        answer = await self._ours.post("/generate", json=_request(work, call))
+        # The result is asked for beside the text, so that no round trip stands between them.
+        async with asyncio.TaskGroup() as tasks:
+            generating = tasks.create_task(
+                _timed(self._ours.post("/generate", json=_request(work, call)))
+            )
+            waiting = tasks.create_task(
+                _timed(self._ours.get(f"/conveyor/calls/{call}", params={"wait": _WAIT_S}))
+            )
+        answer, decoded = generating.result()
+        view, ready = waiting.result()
         answer.raise_for_status()
-        decoded = time.monotonic()
-        view = await self._ours.get(f"/conveyor/calls/{call}", params={"wait": 300})
         view.raise_for_status()
         seen = msgspec.json.decode(view.content, type=_View)
         outcome = msgspec.structs.replace(seen.result, timings=seen.timings)
         if outcome.aborted is None:
             _check(work, answer.json()["text"])
         mode = "partial" if partial else "sequential"
-        return _run(work, mode, start, decoded, outcome)
+        return _run(work, mode, start, decoded, ready, outcome)
 
 
 class _View(msgspec.Struct):
@@ -149,7 +178,13 @@ class _View(msgspec.Struct):
 
 
 def _client(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, timeout=_LIMIT_S, trust_env=False)
+    kept = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
+    return httpx.AsyncClient(base_url=url, timeout=_LIMIT_S, trust_env=False, limits=kept)
+
+
+async def _timed(what: Coroutine[Any, Any, _T]) -> tuple[_T, float]:
+    """What it gives, and when."""
+    return await what, time.monotonic()
 
 
 def _request(work: Work, call: str | None = None) -> dict[str, Any]:
@@ -168,8 +203,9 @@ def _check(work: Work, text: str) -> None:
         raise RuntimeError(f"{work.workload} {work.number}: decoded {text!r}, not {work.text!r}")
 
 
-def _run(work: Work, mode: str, start: float, decoded: float, outcome: Outcome) -> Run:
-    latency = time.monotonic() - start
+def _run(
+    work: Work, mode: str, start: float, decoded: float, ready: float, outcome: Outcome
+) -> Run:
     if outcome.error is not None:
         ended = "failed"
     else:
@@ -178,7 +214,8 @@ def _run(work: Work, mode: str, start: float, decoded: float, outcome: Outcome) 
         workload=work.workload,
         call=work.number,
         mode=mode,
-        latency_s=latency,
+        latency_s=max(decoded, ready) - start,
+        result_s=ready - start,
         decode_s=decoded - start,
         ended=ended,
         value=str(outcome),

@@ -1,4 +1,4 @@
-"""What the report reads of the other benches' files; further fields are ignored."""
+"""What the report reads of the other benches' files."""
 
 from __future__ import annotations
 
@@ -8,54 +8,10 @@ from typing import Any
 
 import msgspec
 
+from bench.results import Overhead
 from bench.statistics import Interval
 
-
-class Against(msgspec.Struct, frozen=True):
-    """Ours against stock, for one kind of requests: a part of stock's figure, less 1."""
-
-    itl: Interval
-    throughput: Interval
-    pairs: int
-
-
-class Tap(msgspec.Struct, frozen=True):
-    """A scheduler step's tap (microseconds)."""
-
-    tapped: int
-    batch: int
-    p50_us: float
-    p99_us: float
-    steps: int
-
-
-class Dispatcher(msgspec.Struct, frozen=True):
-    """The dispatcher under load."""
-
-    rate: float
-    core: float
-    memory_mb: float
-    p50_ms: float
-    p99_ms: float
-    calls: int
-
-
-class Overhead(msgspec.Struct, frozen=True):
-    """A file of `bench.overhead`."""
-
-    verdict: str
-    against_stock: dict[str, Against] = {}
-    tap: list[Tap] = []
-    dispatcher: Dispatcher | None = None
-
-    @classmethod
-    def load(cls, path: Path) -> Overhead:
-        """Read it.
-
-        Raises:
-            msgspec.ValidationError: it is another file.
-        """
-        return msgspec.json.decode(path.read_bytes(), type=cls)
+__all__ = ["Cell", "Grid", "Overhead", "grids"]
 
 
 Cell = str | int | float | bool | None

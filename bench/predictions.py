@@ -16,6 +16,11 @@ from sgl_conveyor.theory import Trace, abort_bound, predict
 #: What the theory has to reach: the median and the 95th percentile of the errors.
 TARGET_MEDIAN = 0.05
 TARGET_P95 = 0.15
+#: The part of a workload's pairs that must have been predicted.
+LEAST_PREDICTED = 0.9
+
+#: The modes of a pair: what is predicted from, and what is predicted.
+_PAIRED = ("sequential", "partial")
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +80,19 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         machine: where the predictions were tested.
         errors: of each workload, of all `workloads` together, and of the `grid`.
-        skipped: for each workload, why some of its pairs say nothing.
-        points: each pair.
+        skipped: for each workload, why some of its pairs say nothing, a reason a pair.
+        points: each pair that says something.
     """
 
     machine: Machine
     errors: dict[str, Errors]
     skipped: dict[str, list[str]]
     points: list[Point]
+
+    def predicted(self, workload: str) -> tuple[int, int]:
+        """How many of a workload's pairs have a point, and how many pairs it has."""
+        points = sum(point.name == workload for point in self.points)
+        return points, points + len(self.skipped.get(workload, []))
 
     def save(self, path: Path) -> None:
         """Write it as JSON; of each point, the reductions and the error too."""
@@ -151,9 +161,13 @@ def point_of(
 
 
 def points_of(recording: Recording, workload: str) -> tuple[list[Point], list[str]]:
-    """The points of a workload's pairs, and why others have none."""
+    """The points of a workload's pairs, and why others have none; half a pair is one of these."""
     points, skipped = [], []
-    for held, partial in recording.pairs(workload, "sequential", "partial"):
+    calls = {mode: {run.call for run in recording.of(workload, mode)} for mode in _PAIRED}
+    for mode, other in (_PAIRED, _PAIRED[::-1]):
+        alone = sorted(calls[other] - calls[mode])
+        skipped += [f"call {call}: it has no {mode} run" for call in alone]
+    for held, partial in recording.pairs(workload, *_PAIRED):
         why = _unfit(held, partial)
         try:
             if why is None:

@@ -21,8 +21,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         workload: its name.
         call: the number of the recorded text (in `bench/recorded/NAME.json`).
         mode: one of `MODES`.
-        latency_s: from the client's first byte to the result in its hand (seconds).
-        decode_s: from the request to the region's last token, as the client can know it (seconds).
+        latency_s: from the client's first byte until it has the result and the decoding has ended,
+            as a program needs both to go on (seconds).
+        result_s: until it has the result; sooner than that where a tool aborts (seconds).
+        decode_s: until the decoding has ended, as the client can know it (seconds).
         ended: `done`, `aborted` or `failed`.
         value: the result as text, to compare the modes.
         timings: the call's, with t = 0 as the client began.
@@ -32,6 +34,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     call: int
     mode: str
     latency_s: float
+    result_s: float
     decode_s: float
     ended: str
     value: str
@@ -39,7 +42,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and when it was measured."""
+    """Where, when and of what it was measured.
+
+    Args:
+        date: of the measurement, as ISO 8601 has it.
+        cores: of the CPU, those that may be used.
+        memory_gib: of the machine.
+        gpu: its name, or `none`.
+        versions: of what is underneath, by the package's name.
+        command: that measured.
+        package: the version of SGL Conveyor.
+        commit: of the checkout, with `+changes` if it was changed since; empty without git.
+        model: what the servers serve; a folder by its name.
+    """
 
     date: str
     cores: int
@@ -47,6 +62,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str
     versions: dict[str, str]
     command: str
+    package: str = ""
+    commit: str = ""
+    model: str = ""
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from sgl_conveyor.runtime.server import cpu_flags
 _STOCK_READY = "The server is fired up and ready to roll"
 _START_LIMIT_S = 900.0
 _END_LIMIT_S = 30.0
+_KEEP_ALIVE_S = 600
 
 
 class Servers(NamedTuple):
@@ -63,6 +64,8 @@ def two_servers(
     stock = ["-m", "sglang.launch_server", *same, *more]
     environment = {**os.environ, **variables}
     environment.pop(RUN_DIRECTORY, None)
+    # A client's connection outlives the calls that other modes make in between.
+    environment["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(_KEEP_ALIVE_S)
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(_started(own, environment))
         other = stack.enter_context(_started(stock, {**environment, "SGLANG_PLUGINS": "none"}))

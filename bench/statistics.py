@@ -89,3 +89,16 @@ def bootstrap(
     return Interval(
         float(statistic(values)), percentile(drawn, outside), percentile(drawn, 100 - outside)
     )
+
+
+def percent(fraction: float) -> str:
+    """A fraction as the report writes it."""
+    # Adding 0 makes 0 of -0.
+    return f"{round(100 * fraction, 1) + 0.0:.1f} %"
+
+
+def percents(interval: Interval) -> str:
+    """A fraction with its interval, in percent."""
+    ends = (interval.value, interval.low, interval.high)
+    value, low, high = (round(100 * end, 1) + 0.0 for end in ends)
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"

@@ -1,21 +1,19 @@
-"""The figures of a recording: per workload and mode, call by call, and against the bound."""
+"""The figures of a recording: per workload and mode, and against the bound."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from bench.calls import BestCalls, CallFigures, best_calls, call_figures, decode_step_s
 from bench.runs import MODES, WORKLOADS, Machine, Recording, Run
 from bench.statistics import Interval, bootstrap, p90, percentile
-from sgl_conveyor.core import Timings
-from sgl_conveyor.theory import Trace, bound
 
-#: A ratio of tool time to decode time is best at 1; up to this factor from it counts as such.
-BEST_WITHIN = 1.25
+#: The modes in which the server feeds the tool, so that a token's commit is known.
+_SERVED = ("sequential", "partial")
 
 
 class ModeFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +27,8 @@ class ModeFigures(msgspec.Struct, frozen=True, kw_only=True):
         decode_s: from the request to the region's last token.
         tool_s: seconds in which the tool worked.
         hidden_s: of these, while the region was decoded; None if the timings do not tell.
-        dispatch_ms: the median of `dispatch_ms`; None without any.
+        dispatch_ms: the median of `dispatch_ms`; None without any, and where the client feeds the
+            tool: it does not know when a token was committed.
         dispatch_p99_ms: its 99th percentile.
         units: how many these are of.
     """
@@ -48,52 +47,6 @@ class ModeFigures(msgspec.Struct, frozen=True, kw_only=True):
     units: int
 
 
-class CallFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of a workload, compared across the modes.
-
-    Args:
-        call: its number.
-        latency_s: by mode; no entry where it failed.
-        ratio: tool time over decode time (from the request), both of the sequential run.
-        reductions: of the latency in partial mode, against each other mode (a fraction).
-        bound_s: the least latency, by the sequential run's trace: t = 0 as the client sends, no
-            overhead; for an abort, when the unit that aborts was done. None: no such trace.
-        gap: the partial latency over the bound, less 1.
-        own_gap: the same against the bound by the partial run's own trace, which has its decode
-            times: what is left is overhead.
-        steps_after_abort: decode steps from that moment to the result, for an abort.
-        alike: whether all modes gave the same value.
-    """
-
-    call: int
-    latency_s: dict[str, float]
-    ratio: float | None
-    reductions: dict[str, float]
-    bound_s: float | None
-    gap: float | None
-    own_gap: float | None
-    steps_after_abort: float | None
-    alike: bool
-
-
-class BestCall(msgspec.Struct, frozen=True, kw_only=True):
-    """The call with the greatest reduction against stock among those with the best ratios.
-
-    Args:
-        call: its number.
-        ratio: its tool time over its decode time.
-        reduction: against stock.
-        among: how many calls have a ratio as good.
-        median: of the reductions of those.
-    """
-
-    call: int
-    ratio: float
-    reduction: float
-    among: int
-    median: float
-
-
 class WorkloadFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A workload: its modes, and partial against the others, paired call by call (medians)."""
 
@@ -107,8 +60,9 @@ class WorkloadFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     bound_s: Interval | None = None
     gap_to_bound: Interval | None = None
     own_gap_to_bound: Interval | None = None
-    steps_after_abort: Interval | None = None
-    best: BestCall | None = None
+    steps_to_result: Interval | None = None
+    steps_to_end: Interval | None = None
+    best: BestCalls | None = None
     calls: list[CallFigures] = []
 
     def mode(self, name: str) -> ModeFigures | None:
@@ -127,9 +81,16 @@ class WorkloadFigures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All figures of a recording."""
+    """All figures of a recording.
+
+    Args:
+        machine: where it was made.
+        decode_step_s: from a token to the next, the median over the runs of our server (seconds).
+        workloads: each one's, in the paper's order.
+    """
 
     machine: Machine
+    decode_step_s: float | None
     workloads: dict[str, WorkloadFigures]
 
     def save(self, path: Path) -> None:
@@ -138,13 +99,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(recording: Recording) -> Summary:
-    """Compute the figures of each workload that has runs, in the paper's order."""
-    ran = {run.workload for run in recording.runs}
-    names = [name for name in WORKLOADS if name in ran] + sorted(ran - set(WORKLOADS))
+    """Compute all figures of a recording."""
+    served = [run for run in recording.runs if run.mode in _SERVED]
+    steps = [step for run in served if (step := decode_step_s(run.timings)) is not None]
     return Summary(
         machine=recording.machine,
-        workloads={name: _workload(recording, name) for name in names},
+        decode_step_s=statistics.median(steps) if steps else None,
+        workloads=workload_figures(recording),
     )
+
+
+def workload_figures(recording: Recording) -> dict[str, WorkloadFigures]:
+    """The figures of each workload that has runs, in the paper's order."""
+    ran = {run.workload for run in recording.runs}
+    names = [name for name in WORKLOADS if name in ran] + sorted(ran - set(WORKLOADS))
+    return {name: _workload(recording, name) for name in names}
 
 
 def dispatch_ms(runs: Iterable[Run]) -> list[float]:
@@ -164,9 +133,11 @@ def dispatch_ms(runs: Iterable[Run]) -> list[float]:
 
 def _workload(recording: Recording, name: str) -> WorkloadFigures:
     by_mode = {mode: recording.of(name, mode) for mode in MODES}
-    modes = {mode: _mode(runs) for mode, runs in by_mode.items() if any(map(_counts, runs))}
+    modes = {mode: _mode(mode, runs) for mode, runs in by_mode.items() if any(map(_counts, runs))}
     calls = [
-        _call(number, {mode: run for mode in MODES for run in by_mode[mode] if run.call == number})
+        call_figures(
+            number, {mode: run for mode in MODES for run in by_mode[mode] if run.call == number}
+        )
         for number in sorted({run.call for runs in by_mode.values() for run in runs})
     ]
     return WorkloadFigures(
@@ -180,8 +151,9 @@ def _workload(recording: Recording, name: str) -> WorkloadFigures:
         bound_s=_interval(call.bound_s for call in calls),
         gap_to_bound=_interval(call.gap for call in calls),
         own_gap_to_bound=_interval(call.own_gap for call in calls),
-        steps_after_abort=_interval(call.steps_after_abort for call in calls),
-        best=_best(calls),
+        steps_to_result=_interval(call.steps_to_result for call in calls),
+        steps_to_end=_interval(call.steps_to_end for call in calls),
+        best=best_calls(calls),
         calls=calls,
     )
 
@@ -190,11 +162,11 @@ def _counts(run: Run) -> bool:
     return run.ended != "failed"
 
 
-def _mode(runs: Sequence[Run]) -> ModeFigures:
+def _mode(mode: str, runs: Sequence[Run]) -> ModeFigures:
     ended = [run for run in runs if _counts(run)]
     latencies = [run.latency_s for run in ended]
     p50, high = bootstrap(latencies), bootstrap(latencies, p90)
-    dispatch = dispatch_ms(ended)
+    dispatch = dispatch_ms(ended) if mode in _SERVED else []
     hidden = [seconds for run in ended if (seconds := _hidden(run)) is not None]
     return ModeFigures(
         calls=len(runs),
@@ -217,84 +189,6 @@ def _hidden(run: Run) -> float | None:
     if run.ended == "aborted" and run.timings.region_end is None:
         return run.timings.tool
     return run.timings.hidden
-
-
-def _call(number: int, runs: dict[str, Run]) -> CallFigures:
-    ended = {mode: run for mode, run in runs.items() if _counts(run)}
-    latency = {mode: run.latency_s for mode, run in ended.items()}
-    partial, sequential = ended.get("partial"), ended.get("sequential")
-    least = None if sequential is None else least_latency(sequential)
-    own = None if partial is None else least_latency(partial)
-    steps = None
-    if partial is not None and partial.ended == "aborted" and own is not None:
-        step = _decode_step(partial.timings)
-        steps = (partial.latency_s - own) / step if step else None
-    return CallFigures(
-        call=number,
-        latency_s=latency,
-        ratio=None if sequential is None else sequential.timings.tool / sequential.decode_s,
-        reductions={
-            mode: 1 - partial.latency_s / seconds
-            for mode, seconds in latency.items()
-            if partial is not None and mode != "partial"
-        },
-        bound_s=least,
-        gap=partial.latency_s / least - 1 if partial is not None and least else None,
-        own_gap=partial.latency_s / own - 1 if partial is not None and own else None,
-        steps_after_abort=steps,
-        alike=len({run.value for run in runs.values()}) <= 1,
-    )
-
-
-def least_latency(run: Run) -> float | None:
-    """The bound that a run's trace gives: no scheduler's latency is less (seconds).
-
-    Args:
-        run: one that has ended; if it was aborted, its last unit is the one that aborted it.
-
-    Returns:
-        None if the trace lacks what it takes.
-    """
-    timings = run.timings
-    if run.ended == "aborted":
-        if not timings.units:
-            return None
-        opening_at = timings.open_started or 0.0
-        return bound(
-            Trace(
-                arrivals=tuple(unit.ready for unit in timings.units),
-                costs=tuple(unit.ended - unit.started for unit in timings.units),
-                opening_at=opening_at,
-                opening=(timings.opened or opening_at) - opening_at,
-            )
-        )
-    try:
-        return bound(Trace.from_timings(timings))
-    except ValueError:
-        return None
-
-
-def _decode_step(timings: Timings) -> float | None:
-    if len(timings.tokens) < 2:
-        return None
-    return (timings.tokens[-1] - timings.tokens[0]) / (len(timings.tokens) - 1)
-
-
-def _best(calls: Sequence[CallFigures]) -> BestCall | None:
-    measured = [(c, c.ratio) for c in calls if c.ratio and "stock" in c.reductions]
-    if not measured:
-        return None
-    from_one = [abs(math.log(ratio)) for _, ratio in measured]
-    limit = max(math.log(BEST_WITHIN), min(from_one))
-    good = [one for one, distance in zip(measured, from_one, strict=True) if distance <= limit]
-    best, ratio = max(good, key=lambda one: one[0].reductions["stock"])
-    return BestCall(
-        call=best.call,
-        ratio=ratio,
-        reduction=best.reductions["stock"],
-        among=len(good),
-        median=statistics.median(call.reductions["stock"] for call, _ in good),
-    )
 
 
 def _interval(values: Iterable[float | None]) -> Interval | None:

@@ -2,7 +2,8 @@
 
 It predicts each partial run from the timings of the paired sequential one: for the workloads, from
 a file that `bench.workloads` wrote, and for a synthetic grid, played here through the real
-dispatcher and real workers. Exit code 1: the errors are larger than they should be.
+dispatcher and real workers. Exit code 1: the errors are larger than they should be, or too many
+pairs of a workload say nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from bench import theory_grid
 from bench.machine import this_machine
 from bench.predictions import (
+    LEAST_PREDICTED,
     TARGET_MEDIAN,
     TARGET_P95,
     Errors,
@@ -64,15 +66,28 @@ def table_of(errors: Mapping[str, Errors]) -> str:
     return "\n".join(lines)
 
 
-def verdict(errors: Mapping[str, Errors]) -> tuple[str, bool]:
-    """One line, and whether the targets are reached."""
-    counted = {name: errors[name] for name in _COUNTED if name in errors}
-    figures = ", ".join(
-        f"{name}: median {found.median:.1%}, p95 {found.p95:.1%}" for name, found in counted.items()
+def verdict(found: Predictions) -> tuple[str, bool]:
+    """One line, and whether the targets are reached.
+
+    The errors of all workloads together and those of the grid decide, and that no workload has
+    too few points; a workload that is over the target by itself is named.
+    """
+    counted = {name: found.errors[name] for name in _COUNTED if name in found.errors}
+    figures = [f"{name}: median {e.median:.1%}, p95 {e.p95:.1%}" for name, e in counted.items()]
+    over = [name for name, e in found.errors.items() if name not in _COUNTED and not e.good]
+    few = []
+    for name in found.skipped:
+        points, pairs = found.predicted(name)
+        if points < LEAST_PREDICTED * pairs:
+            few.append(f"{name} ({points} of {pairs} pairs)")
+    good = bool(counted) and all(errors.good for errors in counted.values()) and not few
+    line = (
+        f"{'reached' if good else 'MISSED'}: {', '.join(figures) or 'nothing'} "
+        f"(target: median <= {TARGET_MEDIAN:.0%}, p95 <= {TARGET_P95:.0%})"
     )
-    good = bool(counted) and all(found.good for found in counted.values())
-    target = f"median <= {TARGET_MEDIAN:.0%}, p95 <= {TARGET_P95:.0%}"
-    return f"{'reached' if good else 'MISSED'}: {figures or 'nothing'} (target: {target})", good
+    line += f"; over it by themselves: {', '.join(over)}" if over else ""
+    line += f"; too few points: {', '.join(few)}" if few else ""
+    return line, good
 
 
 def main() -> int:
@@ -83,7 +98,7 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=Path, help="what bench.workloads wrote")
     parser.add_argument("--json", type=Path, help="where the points go")
-    parser.add_argument("--quick", action="store_true", help="a small grid, under a minute")
+    parser.add_argument("--quick", action="store_true", help="a part of the grid, about a minute")
     args = parser.parse_args()
     recording = Recording.load(args.runs) if args.runs else None
     found = predictions(recording, theory_grid.measure(quick=args.quick))
@@ -93,7 +108,7 @@ def main() -> int:
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         found.save(args.json)
-    line, good = verdict(found.errors)
+    line, good = verdict(found)
     print(line)
     return 0 if good else 1
 

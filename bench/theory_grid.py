@@ -1,7 +1,8 @@
 """Calls of known cost through the real dispatcher and real workers: no model, no server.
 
-A stream of tokens with their commits, as a decoding server would make it, is played to the
-dispatcher's tap, for several calls at once, as the steps of a batch are.
+Tokens are committed when those of a real decoding were (`bench.streams`), for several calls at
+once, as the steps of a batch are. The two runs of a pair get two decodings of one text, a
+sequential and a partial one: they differ as real runs do.
 """
 
 from __future__ import annotations
@@ -13,24 +14,22 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bench import streams
+from bench.harness import Harness, dispatcher
 from bench.predictions import Point, point_of
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import Timings
-from tests.dispatcher.harness import Harness, dispatcher
 
 TOOL = "bench.tools.paced:Paced"
 RATIOS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 UNITS = (1, 2, 4, 8, 16, 32, 64)
-QUICK_RATIOS = (0.1, 1.0, 10.0)
-QUICK_UNITS = (1, 8, 64)
+QUICK_RATIOS = (0.1, 0.5, 1.0, 2.0, 10.0)
+QUICK_UNITS = (1, 4, 16, 64)
 SHAPES = ("front", "even", "back")
 #: Calls at once, each in a worker of its own.
 LANES = 12
 #: Tokens of a call, if its lines need no more.
 _TOKENS = 60
-#: Seconds from the POST to the first step, and of one step.
-_PREFILL_S = 0.05
-_STEP_S = (0.015, 0.025)
 _LOOK_INTERVAL_S = 0.05
 
 
@@ -75,16 +74,21 @@ class Stream:
     commits: list[float]
 
     @classmethod
-    def of(cls, text: str, harness: Harness, seed: int) -> Stream:
-        """A text's, with the token that ends it."""
-        chance = random.Random(seed)
+    def of(cls, text: str, harness: Harness, pair: streams.Pair, *, partial: bool) -> Stream:
+        """A text's, with the token that ends it, at the pace of a recorded decoding.
+
+        Args:
+            text: what is decoded.
+            harness: the dispatcher, which has the tokenizer.
+            pair: the recorded decodings.
+            partial: which of the two.
+        """
         tokens = [*harness.tokenizer.encode(text).ids, _end_token(harness)]
-        steps = [chance.uniform(*_STEP_S) for _ in tokens]
-        return cls(tokens, list(itertools.accumulate(steps, initial=_PREFILL_S))[1:])
+        return cls(tokens, pair.commits(len(tokens), partial=partial))
 
 
 def _end_token(harness: Harness) -> int:
-    token = harness.tokenizer.token_to_id("<|im_end|>")
+    token: int | None = harness.tokenizer.token_to_id("<|im_end|>")
     assert token is not None
     return token
 
@@ -157,27 +161,36 @@ def play(harness: Harness, jobs: Iterable[tuple[Stream, str, bool]]) -> list[Tim
 
 
 def measure(*, quick: bool, seed: int = 0) -> list[Point]:
-    """The points of the grid; both runs of a pair run side by side, in random order."""
+    """The points of the grid; both runs of a pair run side by side, in random order.
+
+    Args:
+        quick: a part of the grid.
+        seed: of the order, and of the choice of recorded decodings.
+    """
     chance = random.Random(seed)
+    recorded = streams.load()
+    # Each recorded pair as often as any other: a few differ much, and the figures turn on these.
+    recorded = chance.sample(recorded, len(recorded))
     with dispatcher([TOOL], limits={"workers": LANES}) as harness:
         jobs: list[tuple[Stream, str, bool]] = []
         order: list[Case] = []
         # The long ones first, so that no lane ends long after the others.
         grid = cases(quick=quick)
         grid.sort(key=lambda case: case.ratio * max(_TOKENS, 2 * case.units), reverse=True)
-        for number, case in enumerate(grid):
-            stream = Stream.of(case.text, harness, seed=number)
-            region = repr(case.ratio * stream.commits[-1] / sum(case.weights))
-            for partial in chance.sample([False, True], 2):
-                jobs.append((stream, region, partial))
+        for case, pair in zip(grid, itertools.cycle(recorded), strict=False):
+            held = Stream.of(case.text, harness, pair, partial=False)
+            region = repr(case.ratio * held.commits[-1] / sum(case.weights))
+            fed = Stream.of(case.text, harness, pair, partial=True)
+            for stream in chance.sample([held, fed], 2):
+                jobs.append((stream, region, stream is fed))
                 order.append(case)
         timings = play(harness, jobs)
     points = []
     for i in range(0, len(jobs), 2):
-        held, fed = sorted(timings[i : i + 2], key=lambda t: t.partial)
-        assert (held.partial, fed.partial) == (False, True)
-        assert held.finished is not None
-        assert fed.finished is not None
-        seen = held.finished, fed.finished
-        points.append(point_of("grid", held, seen=seen, shape=order[i].shape))
+        sequential, partial = sorted(timings[i : i + 2], key=lambda t: t.partial)
+        assert (sequential.partial, partial.partial) == (False, True)
+        assert sequential.finished is not None
+        assert partial.finished is not None
+        seen = sequential.finished, partial.finished
+        points.append(point_of("grid", sequential, seen=seen, shape=order[i].shape))
     return points

@@ -24,6 +24,7 @@ from bench.runs import MODES, WORKLOADS, Recording, Run
 from bench.search_service import running_service
 from bench.servers import two_servers
 from bench.statistics import percentile
+from bench.summary import WorkloadFigures, workload_figures
 from sgl_conveyor.core import ToolSpec
 from sgl_conveyor.frontend.expressions import literal_grammar
 from sgl_conveyor.tools_config import apply_overrides, describe_tools, load_overrides
@@ -34,6 +35,12 @@ _TOOLS = {"codegen": "python"}
 SOURCES = ["python", "search", "planning", "validation", "database", "calculator",
            "programs.plan_tools:*"]  # fmt: skip
 _PROMPT = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+class Measured(Recording, frozen=True, kw_only=True):
+    """What `--json` writes: the runs, and what each workload's come to."""
+
+    workloads: dict[str, WorkloadFigures]
 
 
 def works(workload: str) -> list[Work]:
@@ -49,7 +56,8 @@ def works(workload: str) -> list[Work]:
 def chosen(workload: str, count: int) -> list[Work]:
     """So many of a workload's calls, spread over all of them."""
     every = works(workload)
-    return [every[i * len(every) // count] for i in range(min(count, len(every)))]
+    count = min(count, len(every))
+    return [every[i * len(every) // count] for i in range(count)]
 
 
 async def measure(
@@ -143,8 +151,12 @@ def main() -> int:
     )
     args = parser.parse_args()
 
+    flags = args.server_flags.split()
+    machine = this_machine(flags)
+
     def save(runs: list[Run]) -> None:
-        Recording(machine=this_machine(), runs=runs).save(args.json)
+        figures = workload_figures(Recording(machine=machine, runs=runs))
+        Measured(machine=machine, runs=runs, workloads=figures).save(args.json)
 
     workloads = ["search"] if args.cold else args.workload or list(WORKLOADS)
     with running_service(rtt_ms=args.rtt_ms, work_ms=args.work_ms, uneven=True) as service:
@@ -155,7 +167,6 @@ def main() -> int:
             f'SEARCH_ALLOW_PRIVATE = "1"\nSEARCH_KEEP_ALIVE = "{0 if args.cold else 1}"\n'
         )
         specs = apply_overrides(describe_tools(SOURCES), load_overrides(config), config)
-        flags = args.server_flags.split()
         with two_servers(*flags, tools=SOURCES, tools_config=config) as (ours, stock):
             asyncio.run(measure(ours, stock, specs, workloads, args.repeat, args.seed, save))
     Console().print(table_of(Recording.load(args.json)))

@@ -3,6 +3,11 @@
 One row a place: `http`, `engine`, `tool` and `work`, the work beside the hooks, with a row more for
 each span that overlaps others. What waits behind the tool's earlier work may overlap anything, so
 it is an asynchronous slice a unit.
+
+Two things have no slice of their own, for a call's timings do not hold them. Queue and prefill are
+one: SGLang shows the tap when it was given the request and when the first token was committed, not
+when it took the request from its queue. And the hook `abort` is not timed: it runs after the
+result, so no program waits for it.
 """
 
 from __future__ import annotations
@@ -120,7 +125,6 @@ def _engine(timings: Timings) -> list[Event]:
     events: list[Event] = []
     first = timings.first_token
     if timings.queued is not None and first is not None:
-        # The commit of the first token is all that is seen of the prefill.
         events.append(_slice(_ENGINE, "queue and prefill", "engine", timings.queued, first))
     if timings.tokens:
         events.append(_instant(_ENGINE, "token 1", "token", timings.tokens[0]))

@@ -16,7 +16,8 @@ class AbortBound:
     """What an abort by unit k saves (seconds since the POST, fractions of 1).
 
     Args:
-        latency: decoding has stopped, at the latest.
+        latency: decoding has stopped, at the latest; with the trace's overhead.
+        bound: the same without any: the tool opens at t = 0, dispatch takes no time.
         sequential: the same tool, fed after the end, aborts at the same unit.
         whole: a baseline that has no early abort and runs all units.
         reduction: against `sequential`.
@@ -24,6 +25,7 @@ class AbortBound:
     """
 
     latency: float
+    bound: float
     sequential: float
     whole: float
     reduction: float
@@ -47,11 +49,18 @@ def abort_bound(
     step = trace.decode_step if decode_step_s is None else decode_step_s
     if step is None or trace.dependencies is not None or not 0 <= k < len(trace.costs):
         raise ValueError("an abort needs a chain that has this unit, and a decode step")
-    raised = trace.opened
-    for arrival, cost in zip(trace.arrivals[: k + 1], trace.costs, strict=False):
-        raised = max(raised, arrival + trace.dispatch) + cost
-    # Decoding may have ended by itself meanwhile.
-    latency = max(raised, min(raised + steps * step, trace.end))
+    latency, bound = (_stopped(call, k, steps * step) for call in (trace, trace.ideal()))
     whole = predict(trace).sequential
     sequential = max(trace.opened, trace.end + trace.dispatch) + sum(trace.costs[: k + 1])
-    return AbortBound(latency, sequential, whole, saved(latency, sequential), saved(latency, whole))
+    return AbortBound(
+        latency, bound, sequential, whole, saved(latency, sequential), saved(latency, whole)
+    )
+
+
+def _stopped(trace: Trace, k: int, delay: float) -> float:
+    """When unit k has decided and decoding has stopped."""
+    decided = trace.opened
+    for arrival, cost in zip(trace.arrivals[: k + 1], trace.costs, strict=False):
+        decided = max(decided, arrival + trace.dispatch) + cost
+    # Decoding may have ended by itself meanwhile.
+    return max(decided, min(decided + delay, trace.end))

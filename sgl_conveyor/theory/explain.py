@@ -22,7 +22,8 @@ class Hidden:
     Args:
         tool: all of it.
         hidden: what ran while the region was decoded.
-        could_be_hidden: what could have, with these arrivals and costs and no overhead.
+        could_be_hidden: what could have, with these arrivals and costs, an opening that starts at
+            the POST, and no overhead.
         exposed: what the program waited after the region's end.
         obstacle: what stood in the way of hiding the rest: the `opening`; a `unit` that came
             late for its cost, or work `beside` the hooks; the tool's `finish`; the text, `held`
@@ -50,7 +51,7 @@ def explain(timings: Timings) -> Hidden:
         timings: those of a call that has ended.
 
     Raises:
-        ValueError: the call has not ended.
+        ValueError: the call has not ended, or its times are not of one clock.
     """
     tool = timings.tool
     if timings.finished is None:

@@ -1,4 +1,11 @@
-"""What a call's timings say to the model: arrivals, costs, and what waited for what."""
+"""What a call's timings say to the model: arrivals, costs, and what waited for what.
+
+Timings say which hook began a span, not for which other spans it waited: that is inferred here. A
+span waits for each earlier one that ended at most 10 ms before it started. It may wait for too
+much (spans that ended then by chance: the model's latency is too long, and a bound from it can be
+beaten) or for too little (it needed one that ended longer ago, while it waited for a place: the
+latency is too short, the bound still holds). A call without spans has nothing inferred.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +17,8 @@ from sgl_conveyor.core import Timings
 
 #: A span that starts this soon after another one's end (seconds) may have waited for it.
 _AFTER_S = 0.01
+#: Times of one clock, taken in different processes and rounded, may be this much out of order.
+_JITTER_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -48,27 +57,51 @@ def measure(timings: Timings) -> Measured:
     """Take a call's timings apart.
 
     Raises:
-        ValueError: the call has no end of its region, or none of its own.
+        ValueError: the call has no end of its region, or none of its own, or its times are out of
+            order by more than a millisecond: they are not of one clock.
     """
     end, finished = timings.region_end, timings.finished
     if end is None or finished is None:
         raise ValueError("the call has not ended: its region's end or its own is missing")
     steps = [
-        Step(min(max(unit.ready, 0.0), end), max(0.0, unit.ended - unit.started), _before(i))
+        Step(_certain(unit.ready, end), _seconds(unit.started, unit.ended), _before(i))
         for i, unit in enumerate(timings.units)
     ]
     for number in range(len(timings.spans)):
         steps.append(_beside(timings, steps, number))
-    opening_at = max(0.0, timings.open_started or 0.0)
+    opening_at = _seconds(0.0, timings.open_started or 0.0)
+    opened = opening_at if timings.opened is None else timings.opened
     return Measured(
         steps=tuple(steps),
         end=end,
-        opening=max(0.0, (timings.opened or 0.0) - opening_at),
+        opening=_seconds(opening_at, opened),
         opening_at=opening_at,
         finish=_finish(timings, finished),
         dispatch=_dispatch(timings),
         decode_step=_decode_step(timings.tokens),
     )
+
+
+def _certain(ready: float, end: float) -> float:
+    """When a unit was certain: between the POST and the region's end.
+
+    Raises:
+        ValueError: neither, by more than jitter.
+    """
+    _seconds(0.0, ready)
+    _seconds(ready, end)
+    return min(max(ready, 0.0), end)
+
+
+def _seconds(start: float, end: float) -> float:
+    """From a start to an end that cannot be before it.
+
+    Raises:
+        ValueError: it is, by more than jitter.
+    """
+    if end - start < -_JITTER_S:
+        raise ValueError(f"the timings are not of one clock: {end:.3f} s after {start:.3f} s")
+    return max(0.0, end - start)
 
 
 def _before(index: int) -> tuple[int, ...]:
@@ -78,8 +111,9 @@ def _before(index: int) -> tuple[int, ...]:
 def _beside(timings: Timings, steps: Sequence[Step], number: int) -> Step:
     """A span as a step: it waits for the hook that began it, or runs beside that hook.
 
-    It also waits for the earlier spans that ended just before it started, for their results or
-    for a place. Of spans that ended together, one cannot say which it was: it waits for all.
+    It is taken to wait also for the earlier spans that ended just before it started, for their
+    results or for a place. Of spans that ended together, one cannot say which it was: it waits
+    for all.
     """
     span, units = timings.spans[number], timings.units
     if span.unit >= len(units):
@@ -89,14 +123,14 @@ def _beside(timings: Timings, steps: Sequence[Step], number: int) -> Step:
         for i, other in enumerate(timings.spans[:number])
         if 0.0 <= span.started - other.ended < _AFTER_S
     )
-    cost = max(0.0, span.ended - span.started)
+    cost = _seconds(span.started, span.ended)
     if span.unit < 0:
         return Step(0.0, cost, waits_for)
     hook, begun_by = units[span.unit], steps[span.unit]
     if span.started >= hook.ended:
         return Step(begun_by.arrival, cost, (span.unit, *waits_for))
     if not waits_for:
-        cost += max(0.0, span.started - hook.started)
+        cost += _seconds(hook.started, span.started)
     return Step(begun_by.arrival, cost, (*begun_by.waits_for, *waits_for))
 
 
@@ -109,7 +143,7 @@ def _finish(timings: Timings, finished: float) -> float:
         for span in timings.spans
         if span.ended <= finished and span.unit < len(timings.units)
     ]
-    return max(0.0, finished - max([timings.finish_started, *others]))
+    return _seconds(max([timings.finish_started, *others]), finished)
 
 
 def _dispatch(timings: Timings) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 from sgl_conveyor.core import Timings
 from sgl_conveyor.theory.measured import measure
@@ -20,7 +21,7 @@ class Trace:
         costs: seconds of each step.
         end: the commit of the region's finishing token; by default the last arrival.
         opening: seconds of the tool's opening.
-        opening_at: when it starts.
+        opening_at: when it starts; after t = 0 that is overhead (a queue, a wait for a worker).
         finish: seconds after the region's end and all steps.
         dependencies: for each step the indices of earlier ones that it waits for; None is a
             chain, the hooks of one call.
@@ -34,7 +35,8 @@ class Trace:
 
     arrivals: tuple[float, ...] = ()
     costs: tuple[float, ...] = ()
-    end: float = -1.0
+    # None until `__post_init__` puts the last arrival there: never for a reader.
+    end: float = cast(float, None)
     opening: float = 0.0
     opening_at: float = 0.0
     finish: float = 0.0
@@ -43,7 +45,7 @@ class Trace:
     decode_step: float | None = None
 
     def __post_init__(self) -> None:
-        if self.end < 0:
+        if self.end is None:
             object.__setattr__(self, "end", max(self.arrivals, default=0.0))
         durations = (self.opening, self.opening_at, self.finish, self.dispatch)
         for seconds in (*self.arrivals, *self.costs, *durations, self.end, self.decode_step or 0):
@@ -64,13 +66,16 @@ class Trace:
     def from_timings(cls, timings: Timings) -> Trace:
         """The trace of a call that ended after its region: its units as steps, then its spans.
 
-        Of a call that its tool aborted, the last step is the unit that did.
+        Of a call that its tool aborted, the last step is the unit that did. What a span waited
+        for is inferred from its times (see `theory.measured`): one wait too many, or one too few,
+        moves `predict` and `bound` of a call that has spans.
 
         Args:
             timings: the call's, in either mode.
 
         Raises:
-            ValueError: the call has no end of its region, or none of its own.
+            ValueError: the call has no end of its region, or none of its own, or its times are
+                not of one clock.
         """
         call = measure(timings)
         steps = call.steps
@@ -102,6 +107,10 @@ class Trace:
             return self.dependencies[index]
         return (index - 1,) if index else ()
 
+    def ideal(self) -> Trace:
+        """The same call without our overhead: it opens at t = 0, and dispatch takes no time."""
+        return replace(self, opening_at=0.0, dispatch=0.0)
+
     def held(self) -> Trace:
         """The same call with its text held back until the region's end."""
         return replace(self, arrivals=(self.end,) * len(self.arrivals))
@@ -123,7 +132,7 @@ class Prediction:
     Args:
         partial: latency with partial execution.
         sequential: latency with the text held back; the tool opens at the same moment.
-        bound: latency that no scheduler can beat, dispatch at no cost.
+        bound: latency that no scheduler can beat: see the function `bound`.
         critical: where the longest path to `partial` starts: the index of the step from which
             on the program waits for the tool, or `OPENING`, or `REGION_END` if all were done.
     """
@@ -168,13 +177,23 @@ def predict(trace: Trace, *, workers: int | None = None) -> Prediction:
 def bound(trace: Trace, *, workers: int | None = None) -> float:
     """The latency that no scheduler can beat: the longest path, and the work of m workers.
 
+    Nothing that a scheduler could spare counts: the tool opens at t = 0, with the request, and a
+    token is at its hook as it is committed. That holds for the trace's costs and dependencies, so
+    it is as sure as these are: see `Trace.from_timings` for those that it infers.
+
     Args:
-        trace: the call; its `dispatch` does not count.
+        trace: the call; its `opening_at` and `dispatch`, our overhead, do not count.
         workers: as for `predict`.
+
+    Raises:
+        ValueError: `workers` is less than 1.
     """
-    path, _ = _run(replace(trace, dispatch=0.0))
+    trace = trace.ideal()
+    path, _ = _run(trace)
     if workers is None:
         return path
+    if workers < 1:
+        raise ValueError("a bound needs a worker")
     # The steps that arrive at a time or later cannot be done sooner than their work over m.
     late, work = 0.0, 0.0
     for arrival, cost in sorted(zip(trace.arrivals, trace.costs, strict=True), reverse=True):

@@ -89,6 +89,7 @@ def _run(draw, workload, call, mode, shape, slower):
         call=call,
         mode=mode,
         latency_s=finished + 0.003,
+        result_s=finished + 0.003,
         decode_s=end,
         ended="aborted" if aborts else "done",
         value=f"result {call}",

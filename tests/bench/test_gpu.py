@@ -2,10 +2,11 @@
 
 import json
 import shlex
+import sys
 
 import pytest
 
-from bench.gpu import FLAGS, SHAPE, commands, make_model
+from bench.gpu import FLAGS, SHAPE, Step, make_model, run, steps
 
 
 @pytest.fixture
@@ -44,11 +45,35 @@ def test_the_shape_is_of_seven_billion_parameters():
     assert SHAPE["num_hidden_layers"] * layer + 2 * 49152 * hidden == pytest.approx(7.4e9, rel=0.01)
 
 
-def test_both_servers_get_the_model_and_no_weights_are_loaded(tmp_path):
-    run, theory, report = commands(tmp_path / "model", tmp_path, 20, " ".join(FLAGS))
-    flags = next(word for word in run if word.startswith("--server-flags="))
-    given = shlex.split(flags.partition("=")[2])
-    assert given[:4] == ["--model-path", str(tmp_path / "model"), "--load-format", "dummy"]
-    runs = run[run.index("--json") + 1]
-    assert theory[theory.index("--runs") + 1] == report[report.index("--runs") + 1] == runs
-    assert "--workload" not in run
+@pytest.fixture
+def todo(tmp_path):
+    """The steps' commands, by the name of their bench."""
+    found = steps(tmp_path / "model", tmp_path, 20, " ".join(FLAGS))
+    return {step.command[2].removeprefix("bench."): step for step in found}
+
+
+def test_both_servers_of_every_bench_get_the_model_and_no_weights_are_loaded(tmp_path, todo):
+    for name in ("workloads", "concurrency", "overhead"):
+        (flags,) = [word for word in todo[name].command if word.startswith("--server-flags=")]
+        given = shlex.split(flags.partition("=")[2])
+        assert given[:4] == ["--model-path", str(tmp_path / "model"), "--load-format", "dummy"]
+    assert "--workload" not in todo["workloads"].command
+
+
+def test_every_file_is_in_the_folder_and_the_report_takes_them_from_there(tmp_path, todo):
+    *measured, report = todo.values()
+    assert report.command[report.command.index("--results") + 1] == str(tmp_path)
+    names = []
+    for step in measured:
+        names.append(step.command[step.command.index("--json") + 1])
+    assert names == [
+        str(tmp_path / f"{name}.json") for name in ("runs", "theory", "concurrency", "overhead")
+    ]
+    theory = todo["theory"].command
+    assert theory[theory.index("--runs") + 1] == names[0]
+
+
+def test_a_command_that_takes_too_long_is_ended():
+    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert run(Step(command=asleep, limit_s=0.2)) == 124
+    assert run(Step(command=[sys.executable, "-c", "raise SystemExit(3)"], limit_s=60)) == 3

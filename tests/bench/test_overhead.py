@@ -5,14 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.dispatcher_load import DispatcherFigures
-from bench.overhead import Against, Overhead, Pair, checks, verdict
-from bench.serving import ServingFigures
-from bench.tap_cost import TapCost
+from bench.others import grids
+from bench.overhead import checks, main, verdict
+from bench.results import (
+    Against,
+    DispatcherFigures,
+    Overhead,
+    Pair,
+    ServingFigures,
+    TapCost,
+    save,
+)
 
 STOCK = ServingFigures(itl_ms=100, throughput=40, tokens=192)
 LOADED = DispatcherFigures(
-    rate=5000,
+    asked_rate=5000,
+    rate=4990,
     core=0.4,
     workers_core=0.5,
     memory_mb=90,
@@ -25,9 +33,9 @@ LOADED = DispatcherFigures(
 )
 
 
-def against(itl_ms: float, throughput: float) -> Against:
+def against(itl_ms: float, throughput: float, pairs: int = 10) -> Against:
     ours = ServingFigures(itl_ms=itl_ms, throughput=throughput, tokens=192)
-    return Against.of([Pair(kind="tapped", first="ours", ours=ours, stock=STOCK)] * 5)
+    return Against.of([Pair(kind="tapped", first="ours", ours=ours, stock=STOCK)] * pairs)
 
 
 def overhead(**changes: object) -> Overhead:
@@ -46,7 +54,16 @@ def test_all_within_the_limits_passes() -> None:
     assert all(check.passed for check in found)
     line = verdict(found)
     assert line.startswith("passed: ")
-    for figure in ("+1.0 % [+1.0, +1.0]", "-1.2 %", "32.0 µs", "40 % of a core", "90 MB", "8.0 ms"):
+    for figure in (
+        "tapped 10 pairs",
+        "4990 of 5000",
+        "+1.0 % [+1.0, +1.0]",
+        "-1.2 %",
+        "32.0 µs",
+        "40 % of a core",
+        "90 MB",
+        "8.0 ms",
+    ):
         assert figure in line
 
 
@@ -56,8 +73,11 @@ def test_all_within_the_limits_passes() -> None:
         ({"against_stock": {"tapped": against(104, 40)}}, "tapped inter-token"),
         ({"against_stock": {"ordinary": against(100, 38)}}, "ordinary throughput"),
         ({"tap": [TapCost(tapped=32, batch=32, p50_us=51, p99_us=60, steps=9)]}, "tap at 32"),
-        ({"dispatcher": msgspec.structs.replace(LOADED, core=0.51)}, "dispatcher at 5000"),
-        ({"dispatcher": msgspec.structs.replace(LOADED, memory_mb=201)}, "201 MB"),
+        ({"against_stock": {"tapped": against(101, 40, pairs=9)}}, "tapped 9 pairs"),
+        ({"dispatcher": msgspec.structs.replace(LOADED, rate=4890)}, "dispatcher 4890 of 5000"),
+        ({"dispatcher": msgspec.structs.replace(LOADED, tap_late_p99_ms=6)}, "steps late"),
+        ({"dispatcher": msgspec.structs.replace(LOADED, core=0.51)}, "dispatcher 51 %"),
+        ({"dispatcher": msgspec.structs.replace(LOADED, memory_mb=201)}, "dispatcher 201 MB"),
         ({"dispatcher": msgspec.structs.replace(LOADED, p99_ms=10.5)}, "token to hook"),
     ],
 )
@@ -70,9 +90,46 @@ def test_one_figure_over_its_limit_is_missed(changes: dict, missed: str) -> None
 
 
 def test_an_uncertain_figure_is_missed() -> None:
-    ours = [ServingFigures(itl_ms=ms, throughput=40, tokens=192) for ms in (96, 98, 100, 105, 110)]
+    spread = (94, 96, 97, 98, 100, 100, 105, 108, 110, 111)
+    ours = [ServingFigures(itl_ms=ms, throughput=40, tokens=192) for ms in spread]
     pairs = [Pair(kind="ordinary", first="stock", ours=o, stock=STOCK) for o in ours]
     unsure = Against.of(pairs)
     assert unsure.itl.value == pytest.approx(0)
-    found = list(checks(overhead(against_stock={"ordinary": unsure})))
-    assert not found[0].passed
+    missed = [c for c in checks(overhead(against_stock={"ordinary": unsure})) if not c.passed]
+    assert [check.name for check in missed] == [
+        "ordinary inter-token latency against stock, upper end"
+    ]
+    assert (missed[0].limit, missed[0].unit) == (3.0, "%")
+    assert missed[0].value == pytest.approx(100 * unsure.itl.high)
+
+
+def test_the_file_has_the_checks_and_the_machine(monkeypatch, tmp_path, capsys) -> None:
+    costs = [TapCost(tapped=32, batch=32, p50_us=60, p99_us=90, steps=9)]
+    monkeypatch.setattr("bench.overhead.tap_costs", lambda: costs)
+    path = tmp_path / "new" / "folder" / "overhead.json"
+    assert main(["--parts", "tap", "--json", str(path)]) == 1
+    found = Overhead.load(path)
+    assert found.machine is not None
+    assert found.machine.cores > 0
+    assert [(c.value, c.limit, c.unit, c.passed) for c in found.checks] == [(60, 50, "µs", False)]
+    assert capsys.readouterr().out.splitlines()[-1] == found.verdict
+    assert grids(path)
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    monkeypatch, tmp_path, capsys
+) -> None:
+    monkeypatch.setattr("bench.overhead.tap_costs", lambda: pytest.fail("it was measured"))
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "overhead.json"):
+        with pytest.raises(SystemExit) as ended:
+            main(["--parts", "tap", "--json", str(path)])
+        assert ended.value.code == 2
+        assert str(path) in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path) -> None:
+    whole = overhead(checks=list(checks(overhead())))
+    save(tmp_path / "overhead.json", whole)
+    assert Overhead.load(tmp_path / "overhead.json") == whole

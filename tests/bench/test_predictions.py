@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from bench import theory, theory_grid
+from bench import streams, theory, theory_grid
+from bench.harness import dispatcher
 from bench.predictions import Point, Predictions, errors_of, point_of, points_of
 from bench.runs import Machine, Recording, Run
 from bench.theory_figure import draw
 from sgl_conveyor.core import Timings, UnitTiming
-from tests.dispatcher.harness import dispatcher
 
 MACHINE = Machine(date="", cores=1, memory_gib=1.0, gpu="", versions={}, command="")
 #: Two units, certain at 0.5 s and 1 s, of 0.6 s and 0.1 s; the region ends at 1 s.
@@ -24,7 +24,15 @@ HELD = Timings(
 
 def run(mode, latency, timings=HELD, **fields):
     fields = {"workload": "search", "call": 1, "ended": "done", **fields}
-    return Run(mode=mode, latency_s=latency, decode_s=1.0, value="", timings=timings, **fields)
+    return Run(
+        mode=mode,
+        latency_s=latency,
+        result_s=latency,
+        decode_s=1.0,
+        value="",
+        timings=timings,
+        **fields,
+    )
 
 
 def recording(*runs):
@@ -64,10 +72,44 @@ def test_pairs_that_say_nothing_are_named():
         run("sequential", 1.7, call=2, ended="failed"),
         run("partial", 1.2, call=2, ended="failed"),
         run("sequential", 1.7, Timings(), call=3), run("partial", 1.2, call=3),
+        run("sequential", 1.7, call=4), run("partial", 1.2, call=5),
     )  # fmt: skip
     found, skipped = points_of(pairs, "search")
     assert found == []
-    assert [reason.split(":")[0] for reason in skipped] == ["call 1", "call 2", "call 3"]
+    calls = sorted(reason.split(":")[0] for reason in skipped)
+    assert calls == ["call 1", "call 2", "call 3", "call 4", "call 5"]
+    assert "call 4: it has no partial run" in skipped
+
+
+def predictions(good, skipped, wrong=()):
+    """A grid's point with no error, points of `search`, and pairs that say nothing."""
+    points = [point(1.0, 1.0)] + [
+        msgspec.structs.replace(point(predicted, 1.0), name="search")
+        for predicted in [*[1.0] * good, *wrong]
+    ]
+    searched = errors_of([p for p in points if p.name == "search"])
+    return Predictions(
+        machine=MACHINE,
+        errors={"search": searched, "workloads": searched, "grid": errors_of(points[:1])},
+        skipped={"search": [f"call {number}: it failed" for number in range(skipped)]},
+        points=points,
+    )
+
+
+def test_too_many_pairs_that_say_nothing_miss_the_verdict():
+    line, reached = theory.verdict(predictions(9, 1))
+    assert reached, line
+    line, reached = theory.verdict(predictions(8, 1))
+    assert not reached
+    assert "too few points: search (8 of 9 pairs)" in line
+
+
+def test_a_workload_over_the_target_is_named_though_all_together_decide():
+    found = predictions(1, 0, wrong=[2.0])
+    pooled = {**found.errors, "workloads": errors_of([point(1.0, 1.0)])}
+    line, reached = theory.verdict(msgspec.structs.replace(found, errors=pooled))
+    assert reached
+    assert "over it by themselves: search" in line
 
 
 def test_errors_are_relative_to_what_was_seen():
@@ -105,10 +147,47 @@ def test_a_case_of_the_grid_has_its_units_and_its_shape():
     assert {case.shape for case in grid} == {"front", "even", "back"}
 
 
+def test_the_recorded_pairs_are_two_decodings_of_one_text():
+    pairs = streams.load()
+    assert len(pairs) >= 12
+    for pair in pairs:
+        assert len(pair.sequential_ms) == len(pair.partial_ms) > 40
+        assert pair.sequential_ms != pair.partial_ms
+        for partial in (False, True):
+            commits = pair.commits(streams.MOST_TOKENS, partial=partial)
+            assert commits == sorted(commits)
+            assert len(commits) == streams.MOST_TOKENS
+
+
+def test_a_recorded_stream_is_played_faster_and_goes_on_with_its_own_steps():
+    pair = streams.Pair(
+        workload="search", call=1, sequential_ms=[100, 140, 200], partial_ms=[90, 130, 170]
+    )
+    faster = pytest.approx([at / streams.SPEED for at in (0.1, 0.14, 0.2, 0.24, 0.3)])
+    assert pair.commits(5, partial=False) == faster
+    assert pair.commits(2, partial=True) == pytest.approx(
+        [at / streams.SPEED for at in (0.09, 0.13)]
+    )
+
+
+def test_pairs_of_calls_that_ended_by_themselves_are_kept():
+    fed = msgspec.structs.replace(HELD, partial=True, tokens=[0.2, 0.5, 0.8, 1.1])
+    kept = streams.pairs_of(
+        recording(
+            run("sequential", 1.7), run("partial", 1.2, fed),
+            run("sequential", 1.7, call=2, ended="aborted"),
+            run("partial", 1.2, call=2, ended="aborted"),
+        )
+    )  # fmt: skip
+    assert [pair.call for pair in kept] == [1]
+    assert kept[0].sequential_ms == [250, 500, 750, 1000]
+    assert kept[0].partial_ms == [200, 500, 800, 1100]
+
+
 def test_a_call_played_through_a_dispatcher_ends_when_it_was_predicted_to():
     case = theory_grid.Case(1.0, 4, "even")
     with dispatcher([theory_grid.TOOL], limits={"workers": 6}) as harness:
-        stream = theory_grid.Stream.of(case.text, harness, seed=1)
+        stream = theory_grid.Stream.of(case.text, harness, streams.load()[0], partial=False)
         region = repr(stream.commits[-1] / sum(case.weights))
         jobs = [(stream, region, partial) for partial in (False, True)] * 3
         timings = theory_grid.play(harness, jobs)

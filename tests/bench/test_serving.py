@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 
-from bench import serving
-from bench.serving import ServingLoad
+from bench.serving import Client
+from bench.sglang_client import ServingLoad
+from sgl_conveyor import embedded_model
 from sgl_conveyor.core import ConveyorError
 
 LOAD = ServingLoad(requests=3, concurrency=2, output_tokens=5)
@@ -25,8 +27,13 @@ class Answers(BaseHTTPRequestHandler):
     asked: ClassVar[list[dict]] = []
     calls = 0
     loses_a_token = False
+    model: ClassVar[dict[str, str]] = {}
+    hold_s = 0.0
 
     def do_GET(self) -> None:
+        if self.path == "/model_info":
+            self.answer(Answers.model)
+            return
         tokens = 5 - self.loses_a_token
         views = {"result": {"error": None, "aborted": None}, "timings": {"tokens": [0] * tokens}}
         self.answer(views if "/conveyor/" in self.path else {"data": [{"id": "model"}]})
@@ -38,6 +45,7 @@ class Answers(BaseHTTPRequestHandler):
             self.answer({"call": f"call {Answers.calls}", **body}, 201)
             return
         Answers.asked.append(body)
+        time.sleep(Answers.hold_s)
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()
@@ -61,7 +69,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    Answers.asked, Answers.calls, Answers.loses_a_token = [], 0, False
+    Answers.asked, Answers.calls, Answers.loses_a_token, Answers.hold_s = [], 0, False, 0.0
+    Answers.model = {"model_path": "no/such", "tokenizer_path": str(embedded_model.ensure())}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
@@ -72,32 +81,56 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-def test_ordinary_requests_have_no_call_and_an_exact_length(url: str) -> None:
-    figures = serving.run(url, LOAD, seed=1)
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with Client() as started:
+        yield started
+
+
+def test_ordinary_requests_have_no_call_and_an_exact_length(client: Client, url: str) -> None:
+    figures = client.run(url, LOAD, seed=1)
     assert figures.tokens == 15
     assert figures.throughput > 0
     assert Answers.calls == 0
     assert all(body["sampling_params"]["ignore_eos"] for body in Answers.asked)
 
 
-def test_each_tapped_request_has_a_call_of_its_own(url: str) -> None:
-    serving.run(url, TAPPED, seed=1, tool="nothing")
+def test_each_tapped_request_has_a_call_of_its_own(client: Client, url: str) -> None:
+    client.run(url, TAPPED, seed=1, tool="nothing")
     parameters = [body["sampling_params"] for body in Answers.asked]
     named = [p["custom_params"]["conveyor"]["call"] for p in parameters]
     assert sorted(named) == ["call 1", "call 2", "call 3"]
     assert not any("ignore_eos" in p for p in parameters)
 
 
-def test_both_servers_get_the_same_requests(url: str) -> None:
-    serving.run(url, TAPPED, seed=7, tool="nothing")
-    serving.run(url, TAPPED, seed=7)
+def test_both_servers_get_the_same_requests(client: Client, url: str) -> None:
+    client.run(url, TAPPED, seed=7, tool="nothing")
+    client.run(url, TAPPED, seed=7)
     for body in Answers.asked:
         body["sampling_params"].pop("custom_params", None)
     ours, stock = ([json.dumps(b) for b in half] for half in (Answers.asked[:3], Answers.asked[3:]))
     assert sorted(ours) == sorted(stock)
 
 
-def test_a_call_that_missed_a_token_is_noticed(url: str) -> None:
+def test_a_call_that_missed_a_token_is_noticed(client: Client, url: str) -> None:
     Answers.loses_a_token = True
     with pytest.raises(ConveyorError, match="the calls got"):
-        serving.run(url, TAPPED, seed=1, tool="nothing")
+        client.run(url, TAPPED, seed=1, tool="nothing")
+
+
+def test_the_tokenizer_is_that_of_the_server(client: Client, url: str) -> None:
+    Answers.model = {"tokenizer_path": "/no/such/tokenizer"}
+    with pytest.raises(ConveyorError, match="/no/such/tokenizer"):
+        client.run(url, LOAD, seed=1)
+
+
+def test_a_run_without_an_end_is_ended(url: str) -> None:
+    Answers.hold_s = 60.0
+    with Client(limit_s=3.0) as client:
+        began = time.monotonic()
+        with pytest.raises(ConveyorError, match="did not end within 3 s"):
+            client.run(url, LOAD, seed=1)
+        # Long before the server would have answered.
+        assert time.monotonic() - began < Answers.hold_s / 2
+        client._process.join(10)
+        assert not client._process.is_alive()

@@ -38,6 +38,13 @@ def test_an_abort_waits_for_the_tools_earlier_work():
     assert abort_bound(trace, 1).latency == pytest.approx(1.6 + 0.1)
 
 
+def test_the_bound_of_an_abort_has_no_overhead():
+    trace = Trace(arrivals=(0.1, 9.0), costs=(0.5, 0.0), opening=1.0, opening_at=2.0)
+    figures = abort_bound(replace(trace, dispatch=0.2), 0, 0.05)
+    assert figures.latency == pytest.approx(3.6)
+    assert figures.bound == pytest.approx(1.6)
+
+
 def test_an_abort_needs_a_unit_and_a_step():
     trace = Trace(arrivals=(1.0,), costs=(1.0,))
     with pytest.raises(ValueError, match="a decode step"):

@@ -37,6 +37,30 @@ def test_a_call_without_an_end_has_no_trace():
         Trace.from_timings(Timings(finished=1.0))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"units": [UnitTiming(1.1, 1.2, 1.3)]},
+        {"units": [UnitTiming(-0.1, 0.2, 0.3)]},
+        {"units": [UnitTiming(0.5, 0.6, 0.5)]},
+        {"open_started": -0.1, "opened": 0.1},
+        {"open_started": 0.2, "opened": 0.1},
+        {"units": [UnitTiming(0.5, 0.6, 0.7)], "spans": [Span("a", 0.8, 0.7, 0)]},
+        {"finish_started": 2.1},
+    ],
+)
+def test_times_of_two_clocks_are_refused(fields):
+    with pytest.raises(ValueError, match="not of one clock"):
+        Trace.from_timings(Timings(region_end=1.0, finished=2.0, **fields))
+
+
+def test_a_jitter_of_less_than_a_millisecond_is_none():
+    units = [UnitTiming(-0.0005, 0.1, 0.2), UnitTiming(1.0005, 1.001, 1.0005)]
+    trace = Trace.from_timings(Timings(units=units, region_end=1.0, finished=2.0))
+    assert trace.arrivals == (0.0, 1.0)
+    assert trace.costs == pytest.approx((0.1, 0.0))
+
+
 def test_a_sequential_run_that_was_aborted_predicts_when_the_partial_one_is():
     held = Timings(
         partial=False,
