@@ -13,16 +13,16 @@ from bench.tables import NONE, table
 
 _TEXTS = Path(__file__).parent / "recorded" / "codegen.json"
 #: A call computes if it sleeps for less than this part of its tool time.
-_SLEEPS_FROM = 0.5
+_SLEEPS_FROM = 0.9
 
 TEXT = (
     "The texts of all calls are hand-written, recorded once, and replayed by a literal grammar: "
     "every mode decodes the same tokens, each in a real decode step, and no model chose them. The "
     "tool times were set to spread from far below to far above the decode time:",
     "",
-    "- codegen: half are programs that only sleep where a service would be waited for, half "
-    "compute as well (beneath, a call computes if its sleeps sum to less than half of its tool "
-    "time);",
+    "- codegen: programs that sleep where a service would be waited for; half of them compute as "
+    "well, for at most a quarter of their tool time (beneath, a call computes if its sleeps sum to "
+    "less than nine tenths of it): none needs a core for most of its time;",
     "- search: a local service whose network takes 80 ms a round trip and whose search takes 0.6 "
     "to 6 s, depending on the query;",
     "- planning: the plan's steps wait as for services;",
