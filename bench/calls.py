@@ -10,8 +10,8 @@ import msgspec
 
 from bench.runs import Run
 from bench.statistics import Interval, bootstrap
-from sgl_conveyor.core import Timings
 from sgl_conveyor.theory import Trace, bound
+from sgl_conveyor.timings import Timings
 
 #: A ratio of tool time to decode time is best at 1; up to this factor from it counts as such.
 BEST_WITHIN = 1.25

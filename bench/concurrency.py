@@ -31,7 +31,7 @@ from bench.results import Concurrency, WayFigures, result_file, save
 from bench.runs import Run
 from bench.servers import two_servers
 from bench.statistics import Interval, bootstrap
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.frontend.expressions import literal_grammar
 from sgl_conveyor.tools_config import describe_tools
 

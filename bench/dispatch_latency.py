@@ -18,8 +18,9 @@ from bench.machine import this_machine
 from bench.results import DispatchLatency, result_file, save
 from bench.statistics import percentile
 from sgl_conveyor import ConveyorEndpoint, tool_region
-from sgl_conveyor.core import ConveyorError, Timings
 from sgl_conveyor.demo.server import running_server
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.timings import Timings
 
 TOOL = "bench.nothing:Nothing"
 TEXT = "A sentence of plain words that says nothing, again and again, until it ends here. " * 8

@@ -21,7 +21,8 @@ from bench.machine import this_machine
 from bench.results import Check, DispatcherFigures, DispatcherLoad, result_file, save
 from bench.statistics import percentile
 from bench.tap_player import Load, Player, streams_of
-from sgl_conveyor.core import ConveyorError, Timings
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.timings import Timings
 
 TOOL = "bench.nothing:Nothing"
 #: Calls that one worker serves at once: what a tool of coroutines has by default.

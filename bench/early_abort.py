@@ -24,7 +24,8 @@ from bench.servers import two_servers
 from bench.statistics import bootstrap
 from programs.validation import BAD, QUESTION
 from sgl_conveyor import ConveyorEndpoint, tool_region
-from sgl_conveyor.core import ConveyorError, Timings
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.timings import Timings
 
 MODES = ("sequential", "partial")
 #: Seconds in which tokens that were scheduled before the abort may still come.

@@ -18,8 +18,9 @@ import zmq
 from sgl_conveyor import embedded_model
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure
-from sgl_conveyor.core import ConveyorError, ToolSpec
 from sgl_conveyor.dispatcher.config import DispatcherConfig, Retention
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.tools_config import describe_tools, worker_environment
 
 #: Nothing here waits longer than this (seconds).

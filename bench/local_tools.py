@@ -18,10 +18,11 @@ import msgspec
 
 from sgl_conveyor import events
 from sgl_conveyor.channel import RunDirectory
-from sgl_conveyor.core import Outcome, ToolSpec
+from sgl_conveyor.core import Outcome
 from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.config import DispatcherConfig
 from sgl_conveyor.dispatcher.dispatcher import Dispatcher
+from sgl_conveyor.specs import ToolSpec
 
 _WORKERS_LIMIT_S = 60.0
 _RESULT_LIMIT_S = 300.0

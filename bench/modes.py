@@ -21,7 +21,8 @@ import msgspec
 
 from bench.local_tools import LocalCall, LocalTools
 from bench.runs import Run
-from sgl_conveyor.core import Outcome, Timings
+from sgl_conveyor.core import Outcome
+from sgl_conveyor.timings import Timings
 
 _T = TypeVar("_T")
 

@@ -10,8 +10,8 @@ import msgspec
 
 from bench.runs import Machine, Recording, Run
 from bench.statistics import percentile
-from sgl_conveyor.core import Timings
 from sgl_conveyor.theory import Trace, abort_bound, predict
+from sgl_conveyor.timings import Timings
 
 #: What the theory has to reach: the median and the 95th percentile of the errors.
 TARGET_MEDIAN = 0.05

@@ -26,6 +26,7 @@ from bench.predictions import Predictions
 from bench.runs import Recording
 from bench.sources import Source
 from bench.summary import summarize
+from sgl_conveyor.chrome_trace import chrome_trace
 
 #: The files besides the runs, by their names in the folder of results, and their benches.
 _FILES = {
@@ -62,7 +63,7 @@ def _save_trace(recording: Recording, finding: Finding, figures: Path) -> str | 
     if run is None:
         return None
     name = f"{run.workload}-{run.call}-partial.trace.json"
-    run.timings.to_chrome_trace(f"{run.workload} {run.call}, partial").save(figures / name)
+    chrome_trace(run.timings, f"{run.workload} {run.call}, partial").save(figures / name)
     return name
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from sgl_conveyor.core import Timings
+from sgl_conveyor.timings import Timings
 
 #: The four modes, in the order of the tables.
 MODES = ("stock", "sequential", "client", "partial")

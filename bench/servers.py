@@ -16,8 +16,8 @@ from typing import NamedTuple
 import psutil
 
 from sgl_conveyor import embedded_model
-from sgl_conveyor.core import ConveyorError
 from sgl_conveyor.demo.server import free_port
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.launch_server import READY
 from sgl_conveyor.processes import die_with_parent
 from sgl_conveyor.runtime.environment import RUN_DIRECTORY

@@ -15,7 +15,7 @@ import msgspec
 
 from bench.results import ServingFigures
 from bench.sglang_client import ServingLoad, run_benchmark
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 
 #: For importing SGLang, and for one run (seconds).
 START_LIMIT_S = 300.0

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.frontend.expressions import literal_grammar
 
 

@@ -29,7 +29,7 @@ from bench.results import TapCost, TapCosts, result_file, save
 from bench.statistics import percentile
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.runtime import tap
 
 #: Requests in a batch, unless more are tapped.

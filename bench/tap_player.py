@@ -13,7 +13,7 @@ import zmq
 from bench.harness import STOP
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import configure
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 
 #: The stream goes on for so long after what is measured, so that its end is not part of it.
 _TAIL_S = 1.0

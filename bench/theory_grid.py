@@ -18,7 +18,7 @@ from bench import streams
 from bench.harness import Harness, dispatcher
 from bench.predictions import Point, point_of
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import Timings
+from sgl_conveyor.timings import Timings
 
 TOOL = "bench.tools.paced:Paced"
 RATIOS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)

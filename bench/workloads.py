@@ -25,8 +25,8 @@ from bench.search_service import running_service
 from bench.servers import two_servers
 from bench.statistics import percentile
 from bench.summary import WorkloadFigures, workload_figures
-from sgl_conveyor.core import ToolSpec
 from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.tools_config import apply_overrides, describe_tools, load_overrides
 
 RECORDED = Path(__file__).parent / "recorded"

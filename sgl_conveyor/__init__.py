@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgl_conveyor.core import ToolError, ToolResult
+    from sgl_conveyor.errors import ToolAbort
     from sgl_conveyor.frontend import ConveyorEndpoint, tool_region, tool_result
-    from sgl_conveyor.tools import Tool, ToolAbort, ToolFailure, tool
+    from sgl_conveyor.tools import IncompleteResult, Tool, tool
 
 _HOMES = {
     "ConveyorEndpoint": "sgl_conveyor.frontend",
     "Tool": "sgl_conveyor.tools",
-    "ToolAbort": "sgl_conveyor.tools",
+    "ToolAbort": "sgl_conveyor.errors",
     "ToolError": "sgl_conveyor.core",
-    "ToolFailure": "sgl_conveyor.tools",
+    "IncompleteResult": "sgl_conveyor.tools",
     "ToolResult": "sgl_conveyor.core",
     "tool": "sgl_conveyor.tools",
     "tool_region": "sgl_conveyor.frontend",
@@ -25,10 +26,10 @@ _HOMES = {
 
 __all__ = [
     "ConveyorEndpoint",
+    "IncompleteResult",
     "Tool",
     "ToolAbort",
     "ToolError",
-    "ToolFailure",
     "ToolResult",
     "tool",
     "tool_region",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import zmq
 import zmq.asyncio
 
-from sgl_conveyor.core import ConfigurationError
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.messages import MAX_FRAME_BYTES
 
 #: Frames that may wait in a socket before a sender is told so.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from sgl_conveyor.core import Span, Timings, UnitTiming
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 
 _ROWS = ("http", "engine", "tool", "work")
 _HTTP, _ENGINE, _TOOL, _WORK = range(1, len(_ROWS) + 1)

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from sgl_conveyor.core import ConfigurationError, Grammar, Limits, ToolInfo, ToolSpec
+from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.specs import Grammar, Limits, ToolInfo, ToolSpec
 from sgl_conveyor.tools import HOOKS, Tool
 
 #: Memory of a sandboxed worker, unless the server's configuration gives it another limit (bytes).

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sgl_conveyor.core import ConfigurationError
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import die_with_parent
 
 NAME = "SmolLM2-135M-Instruct"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sgl_conveyor.core import Attachment, Span, TextPiece, ToolError, UnitTiming
+from sgl_conveyor.core import Attachment, TextPiece, ToolError
+from sgl_conveyor.timings import Span, UnitTiming
 
 # --- events; every `at` is in monotonic seconds ----------------------------------------------
 

@@ -23,7 +23,6 @@ import psutil
 
 from sgl_conveyor import embedded_model
 from sgl_conveyor.channel import RunDirectory
-from sgl_conveyor.core import ConfigurationError, ToolSpec
 from sgl_conveyor.dispatcher.config import (
     DispatcherConfig,
     NotReady,
@@ -32,9 +31,11 @@ from sgl_conveyor.dispatcher.config import (
     ServerReady,
     WorkersReady,
 )
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import configure_logging, die_with_parent
 from sgl_conveyor.runtime.environment import RUN_DIRECTORY
 from sgl_conveyor.runtime.refusals import check_environment
+from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.tools_config import (
     apply_overrides,
     check_sandbox,

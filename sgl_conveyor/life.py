@@ -10,16 +10,8 @@ import enum
 import math
 from collections import deque
 
-from sgl_conveyor.core import (
-    Outcome,
-    Span,
-    TextPiece,
-    Timings,
-    ToolError,
-    ToolSpec,
-    TransitionError,
-    UnitTiming,
-)
+from sgl_conveyor.core import Outcome, TextPiece, ToolError
+from sgl_conveyor.errors import TransitionError
 from sgl_conveyor.events import (
     AbortTool,
     ClearDeadline,
@@ -48,6 +40,8 @@ from sgl_conveyor.events import (
     UnitsRan,
     WorkEnded,
 )
+from sgl_conveyor.specs import ToolSpec
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 
 #: Seconds that a created call waits for its request.
 ATTACH_LIMIT_S = 30.0

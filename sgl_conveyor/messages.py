@@ -10,17 +10,10 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from sgl_conveyor.core import (
-    Grammar,
-    Outcome,
-    ProtocolError,
-    Span,
-    TextPiece,
-    ToolError,
-    ToolInfo,
-    ToolSpec,
-    UnitTiming,
-)
+from sgl_conveyor.core import Outcome, TextPiece, ToolError
+from sgl_conveyor.errors import ProtocolError
+from sgl_conveyor.specs import Grammar, ToolInfo, ToolSpec
+from sgl_conveyor.timings import Span, UnitTiming
 
 #: The first byte of every frame; it changes when a message changes.
 VERSION: Final = 2
@@ -336,7 +329,7 @@ class Emitted(_Message, tag="emitted"):
     text: str
 
 
-class FileAttached(_Message, tag="file"):
+class FileSent(_Message, tag="file"):
     """A file for the call's result."""
 
     call: str
@@ -395,14 +388,14 @@ class Finished(_Message, tag="finished"):
     ended: float
 
 
-class Failed(_Message, tag="failed"):
+class HookRaised(_Message, tag="hook_raised"):
     """A hook raised; `abort()` runs next."""
 
     call: str
     error: ToolError
 
 
-class Aborting(_Message, tag="aborting"):
+class AbortRaised(_Message, tag="abort_raised"):
     """A hook raised `ToolAbort`; `abort()` runs next."""
 
     call: str
@@ -416,8 +409,8 @@ class Released(_Message, tag="released"):
 
 
 FromWorker = (
-    WorkerHello | Opened | Progress | Emitted | FileAttached | Worked | CallTool | DropCall
-    | Drained | Finished | Failed | Aborting | Released
+    WorkerHello | Opened | Progress | Emitted | FileSent | Worked | CallTool | DropCall
+    | Drained | Finished | HookRaised | AbortRaised | Released
 )  # fmt: skip
 
 

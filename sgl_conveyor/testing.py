@@ -29,8 +29,8 @@ from sgl_conveyor.dispatcher.from_worker import event_of
 from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
 from sgl_conveyor.life import CallLife, State
 from sgl_conveyor.tools import HOOKS, Tool
-from sgl_conveyor.worker.call import CallRunner, cancelling_limit, no_limit
 from sgl_conveyor.worker.loop import run_without_loop
+from sgl_conveyor.worker.runner import CallRunner, cancelling_limit, no_limit
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

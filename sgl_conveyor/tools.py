@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, overload
 
-from sgl_conveyor.core import ConfigurationError, ConveyorError, ToolInfo, ToolResult
+from sgl_conveyor.core import ToolResult
+from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.specs import ToolInfo
 
 #: The hooks that a tool may override, in the order in which a call can reach them.
 HOOKS = (
@@ -18,16 +20,8 @@ HOOKS = (
 )  # fmt: skip
 
 
-class ToolAbort(ConveyorError):
-    """Raised by a hook: decoding of the region stops at once, and `abort(reason)` runs."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
-class ToolFailure:
+class IncompleteResult:
     """Returned by `finish`: a value that is only a part of what was asked, and why.
 
     Args:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from sgl_conveyor.core import ConfigurationError, ToolSpec
+from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.specs import ToolSpec
 
 _DESCRIBE_LIMIT_S = 120.0
 _CHECK_LIMIT_S = 60.0

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from sgl_conveyor.core import ToolSpec
+from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.tools import HOOKS
 
 

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_conveyor.chrome_trace import Begin, ChromeTrace, End, Instant, Metadata, Slice
-from sgl_conveyor.core import Span, Timings, UnitTiming
+from sgl_conveyor.chrome_trace import (
+    Begin,
+    ChromeTrace,
+    End,
+    Instant,
+    Metadata,
+    Slice,
+    chrome_trace,
+)
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 
 PARTIAL = Timings(
     queued=0.01,
@@ -44,19 +52,19 @@ def slices(trace, row):
 
 
 def test_the_rows_are_named_and_sorted():
-    trace = PARTIAL.to_chrome_trace()
+    trace = chrome_trace(PARTIAL)
     assert list(row_names(trace).values()) == ["http", "engine", "tool", "work", "work 2"]
 
 
 def test_http_is_the_request_and_the_wait_for_the_tool():
-    assert slices(PARTIAL.to_chrome_trace(), "http") == [
+    assert slices(chrome_trace(PARTIAL), "http") == [
         ("request", 0.0, 0.01),
         ("program waits for the tool", 0.5, 0.7),
     ]
 
 
 def test_the_engine_queues_and_prefills_then_each_token_lasts_from_commit_to_commit():
-    assert slices(PARTIAL.to_chrome_trace(), "engine") == [
+    assert slices(chrome_trace(PARTIAL), "engine") == [
         ("queue and prefill", 0.01, 0.2),
         ("token 2", 0.2, 0.3),
         ("token 3", 0.3, 0.4),
@@ -65,7 +73,7 @@ def test_the_engine_queues_and_prefills_then_each_token_lasts_from_commit_to_com
 
 
 def test_the_tool_opens_takes_each_unit_and_finishes():
-    assert slices(PARTIAL.to_chrome_trace(), "tool") == [
+    assert slices(chrome_trace(PARTIAL), "tool") == [
         ("open", 0.002, 0.1),
         ("unit 1", 0.201, 0.45),
         ("unit 2", 0.46, 0.48),
@@ -75,7 +83,7 @@ def test_the_tool_opens_takes_each_unit_and_finishes():
 
 
 def test_spans_that_overlap_get_rows_of_their_own():
-    trace = PARTIAL.to_chrome_trace()
+    trace = chrome_trace(PARTIAL)
     assert slices(trace, "work") == [("search", 0.21, 0.4), ("read", 0.41, 0.5)]
     assert slices(trace, "work 2") == [("search", 0.25, 0.3)]
     begun_by = [e.args["begun_by"] for e in trace.trace_events if getattr(e, "cat", "") == "work"]
@@ -85,7 +93,7 @@ def test_spans_that_overlap_get_rows_of_their_own():
 @pytest.mark.parametrize("partial", [True, False])
 def test_a_unit_waits_from_its_certainty_until_the_tool_is_free(partial):
     timings = msgspec.structs.replace(PARTIAL, partial=partial)
-    events = timings.to_chrome_trace().trace_events
+    events = chrome_trace(timings).trace_events
     begins = {event.id: event for event in events if isinstance(event, Begin)}
     ends = {event.id: event for event in events if isinstance(event, End)}
     waited = {id: (ends[id].ts - begin.ts) / 1e6 for id, begin in begins.items()}
@@ -100,12 +108,12 @@ def test_a_unit_waits_from_its_certainty_until_the_tool_is_free(partial):
 
 
 def test_the_result_is_marked():
-    events = PARTIAL.to_chrome_trace().trace_events
+    events = chrome_trace(PARTIAL).trace_events
     assert [e.ts for e in events if isinstance(e, Instant) and e.name == "result"] == [0.7e6]
 
 
 def test_the_file_is_what_a_viewer_reads(tmp_path):
-    PARTIAL.to_chrome_trace("codegen 3").save(tmp_path / "trace.json")
+    chrome_trace(PARTIAL, "codegen 3").save(tmp_path / "trace.json")
     written = json.loads((tmp_path / "trace.json").read_text())
     assert written["displayTimeUnit"] == "ms"
     assert {event["ph"] for event in written["traceEvents"]} == {"M", "X", "i", "b", "e"}
@@ -114,18 +122,18 @@ def test_the_file_is_what_a_viewer_reads(tmp_path):
         assert {"name", "pid", "tid", *needed.get(event["ph"], ())} <= event.keys()
     assert written["traceEvents"][0]["args"] == {"name": "codegen 3"}
     again = msgspec.json.decode((tmp_path / "trace.json").read_bytes(), type=ChromeTrace)
-    assert again == PARTIAL.to_chrome_trace("codegen 3")
+    assert again == chrome_trace(PARTIAL, "codegen 3")
 
 
 def test_what_did_not_happen_is_left_out():
-    trace = Timings(open_started=0.1).to_chrome_trace()
+    trace = chrome_trace(Timings(open_started=0.1))
     happened = [event for event in trace.trace_events if not isinstance(event, Metadata)]
     assert [(event.name, event.ts) for event in happened] == [("open begins", 0.1e6)]
 
 
 def test_an_aborted_call_ends_with_its_result_though_decoding_goes_on():
     aborted = msgspec.structs.replace(PARTIAL, finish_started=None, finished=0.35)
-    trace = aborted.to_chrome_trace()
+    trace = chrome_trace(aborted)
     assert slices(trace, "http") == [("request", 0.0, 0.01)]
     assert slices(trace, "engine")[-1] == ("token 4", 0.4, 0.5)
 
@@ -143,7 +151,7 @@ def test_slices_of_a_row_never_overlap(spans, steps):
     commits = list(itertools.accumulate(steps))
     units = [UnitTiming(a, a, b) for a, b in itertools.pairwise(commits)]
     timings = Timings(queued=0.0, first_token=commits[0], tokens=commits, units=units, spans=spans)
-    trace = timings.to_chrome_trace()
+    trace = chrome_trace(timings)
     assert sum(isinstance(e, Slice) and e.cat == "work" for e in trace.trace_events) == len(spans)
     for row in row_names(trace):
         reached = 0

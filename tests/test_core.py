@@ -7,16 +7,10 @@ import threading
 import pytest
 
 import sgl_conveyor
-from sgl_conveyor.core import (
-    CallRefused,
-    ConveyorError,
-    Outcome,
-    Timings,
-    ToolError,
-    ToolResult,
-    ToolSpec,
-    UnitTiming,
-)
+from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.errors import CallRefused, ConveyorError
+from sgl_conveyor.specs import ToolSpec
+from sgl_conveyor.timings import Timings, UnitTiming
 
 
 class Source:
@@ -204,7 +198,7 @@ def test_a_refusal_carries_its_status():
     assert (refused.status, refused.message, str(refused)) == (410, "gone", "gone")
 
 
-@pytest.mark.parametrize("names", ["", "Tool, ToolAbort, ToolError, ToolFailure, ToolResult"])
+@pytest.mark.parametrize("names", ["", "Tool, ToolAbort, ToolError, IncompleteResult, ToolResult"])
 def test_importing_the_package_imports_nothing_heavy(names):
     program = (
         "import sys, sgl_conveyor\n"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_conveyor.core import Limits, TextPiece, ToolError, ToolSpec, TransitionError, UnitTiming
+from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.errors import TransitionError
 from sgl_conveyor.events import (
     AbortTool,
     ClearDeadline,
@@ -30,6 +31,8 @@ from sgl_conveyor.events import (
     UnitsRan,
 )
 from sgl_conveyor.life import ATTACH_LIMIT_S, MAX_EMITTED_BYTES, TAP_LIMIT_S, CallLife, State
+from sgl_conveyor.specs import Limits, ToolSpec
+from sgl_conveyor.timings import UnitTiming
 from tests.support import quick
 
 TIMEOUT_S = 5.0

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ProtocolError
+from sgl_conveyor.errors import ProtocolError
 from tests.support import quick
 
 DIRECTIONS = {

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sgl_conveyor.core import ConfigurationError
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.runtime.admission import call_of, refusal_of
 from sgl_conveyor.runtime.refusals import check_environment, check_server_args, check_tokenizer
 from sgl_conveyor.runtime.server import cpu_flags

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sgl_conveyor.core import Attachment
+from sgl_conveyor.errors import ToolAbort
 from sgl_conveyor.testing import (
     HookCall,
     check_every_cut,
@@ -17,7 +18,7 @@ from sgl_conveyor.testing import (
     pieces,
     run_tool,
 )
-from sgl_conveyor.tools import Tool, ToolAbort
+from sgl_conveyor.tools import Tool
 from tests.support import quick
 from tool_workers.python import Python
 

@@ -7,10 +7,11 @@ import pytest
 from pydantic import BaseModel, Field
 
 from sgl_conveyor import tools
-from sgl_conveyor.core import ConfigurationError, Grammar, ToolInfo
 from sgl_conveyor.describe import SANDBOX_MEMORY_BYTES, describe, info_of, is_async, snake_case
+from sgl_conveyor.errors import ConfigurationError, ToolAbort
+from sgl_conveyor.specs import Grammar, ToolInfo
 from sgl_conveyor.testing import run_tool
-from sgl_conveyor.tools import Tool, ToolAbort, ToolFailure
+from sgl_conveyor.tools import IncompleteResult, Tool
 from sgl_conveyor.worker.loading import load_tool
 
 
@@ -312,7 +313,7 @@ def test_a_function_may_end_as_hooks_do():
         if how == "abort":
             raise ToolAbort("no more")
         if how == "fail":
-            return ToolFailure([1], "Half", "the other half is missing")
+            return IncompleteResult([1], "Half", "the other half is missing")
         raise LookupError("nothing there")
 
     assert run_with(end, how="abort").aborted == "no more"

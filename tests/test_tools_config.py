@@ -2,7 +2,8 @@
 
 import pytest
 
-from sgl_conveyor.core import ConfigurationError, Limits, ToolSpec
+from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.specs import Limits, ToolSpec
 from sgl_conveyor.tools_config import apply_overrides, describe_tools, load_overrides
 
 TOOLS = [

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sgl_conveyor.core import ConveyorError, ToolInfo
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.specs import ToolInfo
 
 #: Characters of one line.
 MAX_LINE_CHARS = 10_000

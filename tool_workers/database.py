@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sgl_conveyor.core import InvalidArguments
+from sgl_conveyor.errors import InvalidArguments
 from sgl_conveyor.tools import Tool
 from tool_workers._database_guard import StatementError
 from tool_workers._database_sample import sample_database

@@ -7,7 +7,8 @@ import json
 from difflib import get_close_matches
 from typing import Any
 
-from sgl_conveyor.core import ConveyorError, ToolInfo
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.specs import ToolInfo
 from sgl_conveyor.tools import Tool
 from tool_workers._planning_step import GRAMMAR, Line, PlanError, Step, fill, parse_line
 

@@ -18,7 +18,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from traitlets.config import Config
 
-from sgl_conveyor.tools import Tool, ToolFailure
+from sgl_conveyor.tools import IncompleteResult, Tool
 from tool_workers._python_figures import figures
 
 #: Characters of output, and of the last value, that a result holds.
@@ -67,7 +67,7 @@ class Python(Tool):
         self._last_value = result.result
         self._send()
 
-    def finish(self) -> str | ToolFailure:
+    def finish(self) -> str | IncompleteResult:
         if self._last_value is not None:
             self._write(self._shown(self._last_value))
         self._draw()
@@ -77,7 +77,7 @@ class Python(Tool):
         text = "".join(self._output)
         if self._error is None:
             return text
-        return ToolFailure(text, type(self._error).__name__, _message(self._error))
+        return IncompleteResult(text, type(self._error).__name__, _message(self._error))
 
     def _shown(self, value: Any) -> str:
         """The value as a prompt would show it; a `__repr__` that fails fails the program."""

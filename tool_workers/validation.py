@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sgl_conveyor.core import ConfigurationError
-from sgl_conveyor.tools import Tool, ToolAbort
+from sgl_conveyor.errors import ConfigurationError, ToolAbort
+from sgl_conveyor.tools import Tool
 from tool_workers._validation_places import Place, gazetteer
 
 _MAX_SHOWN_CHARS = 60

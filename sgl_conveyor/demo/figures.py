@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from sgl_conveyor.core import Timings
+from sgl_conveyor.timings import Timings
 
 
 class Spread(msgspec.Struct, frozen=True):

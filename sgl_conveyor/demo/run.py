@@ -13,10 +13,11 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from sgl_conveyor.core import ConveyorError, Timings
 from sgl_conveyor.demo.figures import Figures, Run, figures_of, table_of, write_json
 from sgl_conveyor.demo.server import running_server
 from sgl_conveyor.demo.view import frame
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.timings import Timings
 
 if TYPE_CHECKING:
     from sgl_conveyor.frontend import ConveyorEndpoint

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.launch_server import READY
 
 _START_LIMIT_S = 600.0

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
-from sgl_conveyor.core import Timings
+from sgl_conveyor.timings import Timings
 from sgl_conveyor.units.statements import StatementSplitter
 
 _WIDTH = 58

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ToolSpec
 from sgl_conveyor.dispatcher.text import TextOptions, TextStream
+from sgl_conveyor.specs import ToolSpec
 
 
 class Call:

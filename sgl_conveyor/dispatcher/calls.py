@@ -9,8 +9,8 @@ import time
 from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
-from sgl_conveyor.core import CallRefused
 from sgl_conveyor.dispatcher.config import Retention
+from sgl_conveyor.errors import CallRefused
 
 _RANDOM_BYTES = 16
 _SIGNATURE_DIGITS = 16

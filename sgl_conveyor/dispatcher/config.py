@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sgl_conveyor.core import ToolSpec
+from sgl_conveyor.specs import ToolSpec
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):

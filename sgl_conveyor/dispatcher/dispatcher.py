@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import LoopSocket, RunDirectory, configure
-from sgl_conveyor.core import CallRefused, ProtocolError, ToolError, TransitionError
+from sgl_conveyor.core import ToolError
 from sgl_conveyor.describe import info_of
 from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
@@ -26,6 +26,7 @@ from sgl_conveyor.dispatcher.from_worker import event_of
 from sgl_conveyor.dispatcher.pool import WorkerPool
 from sgl_conveyor.dispatcher.process import WorkerFactory
 from sgl_conveyor.dispatcher.sub_calls import SubCalls
+from sgl_conveyor.errors import CallRefused, ProtocolError, TransitionError
 
 logger = logging.getLogger(__name__)
 

@@ -24,16 +24,16 @@ def event_of(message: m.FromWorker) -> events.Event | None:
             return events.UnitsRan(message.units)
         case m.Emitted():
             return events.OutputEmitted(message.text)
-        case m.FileAttached():
+        case m.FileSent():
             name, kind = message.name[:_MAX_NAME_CHARS], message.media_type[:_MAX_NAME_CHARS]
             return events.FileAttached(Attachment(name, kind, message.data))
         case m.Worked():
             return events.WorkEnded(message.span)
         case m.Drained():
             return events.ToolFinishing()
-        case m.Failed():
+        case m.HookRaised():
             return events.ToolFailed(time.monotonic(), _cut(message.error))
-        case m.Aborting():
+        case m.AbortRaised():
             return events.ToolAborted(time.monotonic(), message.reason[:_MAX_REASON_CHARS])
         case m.Finished():
             return _finished(message)

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 
-from sgl_conveyor.core import ToolSpec
+from sgl_conveyor.dispatcher.placement import Placement
 from sgl_conveyor.dispatcher.process import Worker
-from sgl_conveyor.dispatcher.seat import Seat
+from sgl_conveyor.specs import ToolSpec
 
 #: Seconds on top of the tool's own limit before a worker that does not answer is killed.
 GRACE_S = 1.0
@@ -22,7 +22,7 @@ def release_by(spec: ToolSpec) -> float:
     return time.monotonic() + limit
 
 
-def overdue(seat: Seat, spec: ToolSpec, now: float) -> str | None:
+def overdue(seat: Placement, spec: ToolSpec, now: float) -> str | None:
     """Why a call has taken too long in its worker; None if it has not.
 
     Args:

@@ -10,10 +10,12 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused, ProtocolError, TextPiece, ToolError, ToolSpec
+from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.dispatcher.limits import GRACE_S, over_memory, overdue, release_by
+from sgl_conveyor.dispatcher.placement import Placement
 from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
-from sgl_conveyor.dispatcher.seat import Seat
+from sgl_conveyor.errors import CallRefused, ProtocolError
+from sgl_conveyor.specs import ToolSpec
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +54,8 @@ class WorkerPool:
         self._starter = starter
         self._events = events
         self._workers: dict[Worker, set[str]] = {}
-        self._seats: dict[str, Seat] = {}
-        self._queue: deque[Seat] = deque()
+        self._seats: dict[str, Placement] = {}
+        self._queue: deque[Placement] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
         # Workers that ended before they were ready, since the last one that was; no start before.
@@ -77,7 +79,7 @@ class WorkerPool:
                 503,
                 f"the queue of the tool {self.spec.name!r} is full: try later",
             )
-        seat = self._seats[call] = Seat(call, replayable=self.spec.replayable)
+        seat = self._seats[call] = Placement(call, replayable=self.spec.replayable)
         self._queue.append(seat)
         self._tell(seat, m.OpenCall(call, region))
         self._assign()
@@ -235,7 +237,7 @@ class WorkerPool:
             self._events.lost(call, ToolError("WorkerLost", f"the tool's worker died ({how})"))
         self._assign()
 
-    def _can_restart(self, seat: Seat) -> bool:
+    def _can_restart(self, seat: Placement) -> bool:
         """Whether nothing that the call has done so far would be done twice."""
         if seat.log is None or seat.release_by is not None or self._closed:
             return False
@@ -267,7 +269,7 @@ class WorkerPool:
 
     # --- messages ---
 
-    def _tell(self, seat: Seat, message: m.ToWorker) -> None:
+    def _tell(self, seat: Placement, message: m.ToWorker) -> None:
         if seat.worker is None:
             seat.waiting.append(message)
             return
@@ -302,7 +304,7 @@ class WorkerPool:
                 seat.owed = max(0, seat.owed - (message.fed - seat.fed))
                 seat.fed = message.fed
                 seat.answered_at = time.monotonic()
-            case m.Failed() | m.Aborting() | m.Finished():
+            case m.HookRaised() | m.AbortRaised() | m.Finished():
                 seat.release_by = release_by(self.spec)
             case m.Drained():
                 if seat.release_by is None:
@@ -329,7 +331,7 @@ class WorkerPool:
             self.first_hello.set_result(None)
         self._assign()
 
-    def _released(self, seat: Seat, worker: Worker) -> None:
+    def _released(self, seat: Placement, worker: Worker) -> None:
         del self._seats[seat.call]
         self._workers[worker].discard(seat.call)
         if self.spec.sandbox:
@@ -339,7 +341,7 @@ class WorkerPool:
         self._last_call = time.monotonic()
         self._assign()
 
-    def _leave(self, seat: Seat) -> None:
+    def _leave(self, seat: Placement) -> None:
         """Take a call that has no worker out of the queue."""
         self._queue.remove(seat)
         del self._seats[seat.call]
@@ -371,14 +373,14 @@ class WorkerPool:
             for call in list(self._workers.get(worker, ())):
                 self._kill(self._seats[call], ToolError("MemoryLimit", message))
 
-    def _kill_late(self, seat: Seat, message: str) -> None:
+    def _kill_late(self, seat: Placement, message: str) -> None:
         if not self._can_restart(seat):
             self._kill(seat, ToolError("ToolTimeout", message))
         elif seat.worker is not None:
             logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, message)
             seat.worker.kill()
 
-    def _kill(self, seat: Seat, error: ToolError) -> None:
+    def _kill(self, seat: Placement, error: ToolError) -> None:
         assert seat.worker is not None
         seat.log = None
         logger.warning("killing %s worker %s: %s", self.spec.name, seat.worker.pid, error)

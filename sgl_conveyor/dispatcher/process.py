@@ -16,8 +16,9 @@ import zmq
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import LoopSocket, Outbox, RunDirectory, configure, new_token, path_of
-from sgl_conveyor.core import ProtocolError, ToolInfo, ToolSpec
+from sgl_conveyor.errors import ProtocolError
 from sgl_conveyor.processes import die_with_parent
+from sgl_conveyor.specs import ToolInfo, ToolSpec
 
 logger = logging.getLogger(__name__)
 

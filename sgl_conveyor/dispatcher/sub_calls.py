@@ -8,8 +8,9 @@ from typing import Protocol
 
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused, Outcome, ToolError
+from sgl_conveyor.core import Outcome, ToolError
 from sgl_conveyor.dispatcher.call import Call
+from sgl_conveyor.errors import CallRefused
 
 #: How deep a call may lie within others, and how many a call may have running at once.
 MAX_DEPTH = 4

@@ -14,7 +14,10 @@ from sglang.lang.backend.runtime_endpoint import RuntimeEndpoint
 from sglang.lang.chat_template import get_chat_template_by_model_path
 from sglang.lang.interpreter import StreamExecutor
 
-from sgl_conveyor.core import CallRefused, Grammar, Outcome, Timings, ToolError
+from sgl_conveyor.core import Outcome, ToolError
+from sgl_conveyor.errors import CallRefused
+from sgl_conveyor.specs import Grammar
+from sgl_conveyor.timings import Timings
 
 #: Seconds that the server may take beyond a wait that it was asked for.
 _ANSWER_LIMIT_S = 30.0

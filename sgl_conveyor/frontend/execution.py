@@ -19,7 +19,8 @@ from sglang.lang.interpreter import StreamExecutor
 from sglang.lang.ir import SglExpr, SglVariable
 from sglang.lang.tracer import StopTracing, TracerProgramState
 
-from sgl_conveyor.core import CallRefused, ConveyorError, Outcome, ToolError, ToolResult
+from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.errors import CallRefused, ConveyorError
 from sgl_conveyor.frontend.endpoint import (
     ConveyorEndpoint,
     OpenedCall,

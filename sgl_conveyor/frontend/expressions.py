@@ -7,7 +7,7 @@ from typing import Any
 
 from sglang.lang.ir import SglExpr
 
-from sgl_conveyor.core import Grammar
+from sgl_conveyor.specs import Grammar
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 

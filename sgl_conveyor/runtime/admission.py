@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import HTTPException
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused
-from sgl_conveyor.runtime.control import ControlLine, DispatcherGone
+from sgl_conveyor.errors import CallRefused, DispatcherGone
+from sgl_conveyor.runtime.control import ControlClient
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Admission:
         control: gives the line to the dispatcher, in the running event loop.
     """
 
-    def __init__(self, control: Callable[[], ControlLine]) -> None:
+    def __init__(self, control: Callable[[], ControlClient]) -> None:
         self._control = control
 
     def register(self) -> None:

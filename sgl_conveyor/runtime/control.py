@@ -13,7 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure, send_now
-from sgl_conveyor.core import CallRefused, ConveyorError, ProtocolError
+from sgl_conveyor.errors import CallRefused, DispatcherGone, DispatcherSlow, ProtocolError
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +21,7 @@ logger = logging.getLogger(__name__)
 ANSWER_LIMIT_S = 5.0
 
 
-class DispatcherGone(ConveyorError):
-    """The dispatcher is not there, or ended before it answered."""
-
-
-class DispatcherSlow(DispatcherGone):
-    """The dispatcher is there, but did not answer in time."""
-
-
-class ControlLine:
+class ControlClient:
     """Asks the dispatcher; made in the event loop that uses it.
 
     Args:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sgl_conveyor.core import ConfigurationError
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.runtime.environment import CPU_PLATFORM, PLUGIN
 
 

@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import CallRefused, ToolSpec
 from sgl_conveyor.describe import openai_function
+from sgl_conveyor.errors import CallRefused, DispatcherGone, DispatcherSlow
 from sgl_conveyor.runtime.admission import DISPATCHER_GONE
-from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlLine, DispatcherGone, DispatcherSlow
+from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlClient
+from sgl_conveyor.specs import ToolSpec
 
 _CALL_GONE = "the call is no longer kept: its dispatcher ended"
 
@@ -38,7 +39,7 @@ class NewCall(BaseModel):
     sent_at: float | None = None
 
 
-def make_router(control: Callable[[], ControlLine], tools: list[ToolSpec]) -> APIRouter:
+def make_router(control: Callable[[], ControlClient], tools: list[ToolSpec]) -> APIRouter:
     """The routes below `/conveyor`.
 
     Args:

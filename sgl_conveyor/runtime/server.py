@@ -9,8 +9,9 @@ import os
 import sys
 from typing import Any
 
-from sgl_conveyor.core import ConfigurationError, ToolSpec
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.runtime.environment import CPU_PLATFORM, run_directory
+from sgl_conveyor.specs import ToolSpec
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +111,10 @@ class _HttpSide:
     """The HTTP process's own part: its tokenizer manager, and its line to the dispatcher."""
 
     def __init__(self) -> None:
-        from sgl_conveyor.runtime.control import ControlLine
+        from sgl_conveyor.runtime.control import ControlClient
 
-        self._make_line = ControlLine
-        self._line: ControlLine | None = None
+        self._make_line = ControlClient
+        self._line: ControlClient | None = None
         self._manager: Any = None
         self._stopping: set[asyncio.Task[None]] = set()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sgl_conveyor.core import Timings
 from sgl_conveyor.theory.model import Trace, predict
 from sgl_conveyor.theory.schedule import OPENING, REGION_END
+from sgl_conveyor.timings import Timings
 
 #: What a program may wait after the region's end before it is worth a reason.
 _NOTHING_S = 0.001

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sgl_conveyor.core import Timings
+from sgl_conveyor.timings import Timings
 
 #: A span that starts this soon after another one's end (seconds) may have waited for it.
 _AFTER_S = 0.01

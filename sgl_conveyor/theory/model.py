@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
-from sgl_conveyor.core import Timings
 from sgl_conveyor.theory.measured import measure
 from sgl_conveyor.theory.schedule import OPENING, REGION_END, schedule
+from sgl_conveyor.timings import Timings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import traceback
 import msgspec
 
 from sgl_conveyor.channel import configure, path_of
-from sgl_conveyor.core import ConfigurationError, ConveyorError
+from sgl_conveyor.errors import ConfigurationError, ConveyorError
 from sgl_conveyor.messages import WorkerConfig
 
 

@@ -7,8 +7,8 @@ import pkgutil
 from types import ModuleType
 from typing import TypeGuard
 
-from sgl_conveyor.core import ConfigurationError
 from sgl_conveyor.describe import describe
+from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.tools import Tool
 
 

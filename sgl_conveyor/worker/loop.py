@@ -13,10 +13,10 @@ import zmq
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import LoopSocket, Outbox
-from sgl_conveyor.core import ToolInfo, ToolSpec
 from sgl_conveyor.describe import is_async
+from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.tools import Tool
-from sgl_conveyor.worker.call import CallRunner, cancelling_limit
+from sgl_conveyor.worker.runner import CallRunner, cancelling_limit
 
 #: Seconds until a frame is sent again that the dispatcher did not take.
 _AGAIN_S = 0.01

@@ -18,7 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sgl_conveyor.core import ConfigurationError, Limits
+from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.specs import Limits
 
 #: Where a sandboxed worker finds its channel.
 CHANNEL = "/run/conveyor/channel"

@@ -3,7 +3,7 @@
 import random
 
 from bench.runs import MODES, WORKLOADS, Machine, Recording, Run
-from sgl_conveyor.core import Span, Timings, UnitTiming
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 
 MACHINE = Machine(
     date="2026-11-22",

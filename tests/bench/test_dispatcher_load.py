@@ -7,7 +7,8 @@ import pytest
 
 from bench.dispatcher_load import Drive, Processes, drive, figures_of, load_checks
 from bench.tap_player import Load
-from sgl_conveyor.core import ConveyorError, Timings, UnitTiming
+from sgl_conveyor.errors import ConveyorError
+from sgl_conveyor.timings import Timings, UnitTiming
 
 USED = Processes(began=110.0, ended=112.0, own_s=0.5, workers_s=1.0, memory=50_000_000)
 

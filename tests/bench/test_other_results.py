@@ -10,7 +10,7 @@ from bench.early_abort import BadCall, result_of
 from bench.others import grids
 from bench.results import Concurrency, EarlyAbort, save
 from bench.runs import Machine, Run
-from sgl_conveyor.core import Timings, UnitTiming
+from sgl_conveyor.timings import Timings, UnitTiming
 
 MACHINE = Machine(date="2026-11-22", cores=2, memory_gib=15.6, gpu="none", versions={}, command="")
 

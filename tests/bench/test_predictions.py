@@ -8,7 +8,7 @@ from bench.harness import dispatcher
 from bench.predictions import Point, Predictions, errors_of, point_of, points_of
 from bench.runs import Machine, Recording, Run
 from bench.theory_figure import draw
-from sgl_conveyor.core import Timings, UnitTiming
+from sgl_conveyor.timings import Timings, UnitTiming
 
 MACHINE = Machine(date="", cores=1, memory_gib=1.0, gpu="", versions={}, command="")
 #: Two units, certain at 0.5 s and 1 s, of 0.6 s and 0.1 s; the region ends at 1 s.

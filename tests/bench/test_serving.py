@@ -14,7 +14,7 @@ import pytest
 from bench.serving import Client
 from bench.sglang_client import ServingLoad
 from sgl_conveyor import embedded_model
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 
 LOAD = ServingLoad(requests=3, concurrency=2, output_tokens=5)
 TAPPED = ServingLoad(requests=3, concurrency=2, output_tokens=5, literal="one two")

@@ -8,8 +8,8 @@ from bench.calls import decode_step_s, least_latency
 from bench.runs import MODES, WORKLOADS
 from bench.statistics import bootstrap
 from bench.summary import dispatch_ms, summarize
-from sgl_conveyor.core import Timings, UnitTiming
 from sgl_conveyor.theory import Trace, bound
+from sgl_conveyor.timings import Timings, UnitTiming
 from tests.bench.changes import changed, replace, texts, with_gap
 from tests.bench.synthetic import recording
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import tap_cost
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.runtime.tap import Tap
 
 

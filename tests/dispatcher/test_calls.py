@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_conveyor.core import CallRefused
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
 from sgl_conveyor.dispatcher.config import Retention
+from sgl_conveyor.errors import CallRefused
 from tests.support import quick
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from xgrammar import Grammar as CompiledGrammar
 from xgrammar.testing import _is_grammar_accept_string as admits
 
-from sgl_conveyor.core import Grammar
 from sgl_conveyor.frontend.expressions import (
     literal_grammar,
     region_parameters,
     tool_region,
     tool_result,
 )
+from sgl_conveyor.specs import Grammar
 from tests.support import quick
 
 TEMPLATE_STOP = ["<|im_end|>"]

@@ -11,7 +11,7 @@ import pytest
 import sglang as sgl
 
 from sgl_conveyor import tool_region, tool_result
-from sgl_conveyor.core import ConveyorError
+from sgl_conveyor.errors import ConveyorError
 from tests.runtime.servers import Server
 
 CODE = "x = 6\nprint('hi 👩‍👩‍👧')\nx * 7\n"

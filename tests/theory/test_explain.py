@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgl_conveyor.core import Span, Timings, UnitTiming
 from sgl_conveyor.theory import (
     Trace,
     explain,
 )
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 from tests.theory.traces import (
     EPS,
     chains,

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from sgl_conveyor.core import Span, Timings, UnitTiming
 from sgl_conveyor.theory import (
     Trace,
     abort_bound,
     predict,
 )
+from sgl_conveyor.timings import Span, Timings, UnitTiming
 from tests.theory.traces import chains, fetching, run
 
 

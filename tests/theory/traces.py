@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from sgl_conveyor.core import Timings, UnitTiming
 from sgl_conveyor.theory import (
     Trace,
 )
+from sgl_conveyor.timings import Timings, UnitTiming
 
 EPS = 1e-9
 #: Milliseconds, as seconds: sums stay exact enough to compare.

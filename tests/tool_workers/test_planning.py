@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from programs import plan_tools
-from sgl_conveyor.core import Span
 from sgl_conveyor.testing import ToolRun, check_every_cut, cuts, run_tool
+from sgl_conveyor.timings import Span
 from sgl_conveyor.tools import Tool, tool
 from tool_workers.planning import MAX_STEPS, Planning
 

@@ -318,7 +318,7 @@ class TestHostileCode:
         lie = (
             "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
             "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
-            "from sgl_conveyor.worker.call import CallRunner\n"
+            "from sgl_conveyor.worker.runner import CallRunner\n"
             "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
             "s.send(m.encode(m.Finished(r.call, b'1', None, 0.0, 0.0)))\n"
         )
@@ -352,7 +352,7 @@ class TestHostileMessages:
     SOCKET = (
         "import gc, zmq, time\nfrom sgl_conveyor import messages as m\n"
         "from sgl_conveyor.core import UnitTiming\n"
-        "from sgl_conveyor.worker.call import CallRunner\n"
+        "from sgl_conveyor.worker.runner import CallRunner\n"
         "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
         "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
     )

@@ -4,7 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from sgl_conveyor.tools import Tool, ToolAbort
+from sgl_conveyor.errors import ToolAbort
+from sgl_conveyor.tools import Tool
 
 
 class Puppet(Tool):

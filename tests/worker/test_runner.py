@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.describe import describe
+from sgl_conveyor.errors import ToolAbort
 from sgl_conveyor.messages import MAX_RESULT_BYTES
-from sgl_conveyor.tools import HOOKS, Tool, ToolAbort, ToolFailure
-from sgl_conveyor.worker.call import (
+from sgl_conveyor.tools import HOOKS, IncompleteResult, Tool
+from sgl_conveyor.worker.runner import (
     CallRunner,
     cancelling_limit,
     encode_value,
@@ -259,8 +260,8 @@ def test_a_tool_may_abort_in_any_hook(hook, asynchronous):
     sent = drive(tool, *WHOLE_CALL)
     assert [entry[0] for entry in journal].count(hook) == 1
     assert journal[-1] == ("abort", "enough")
-    assert kinds(sent)[-2:] == ["Aborting", "Released"]
-    assert only(m.Aborting, sent).reason == "enough"
+    assert kinds(sent)[-2:] == ["AbortRaised", "Released"]
+    assert only(m.AbortRaised, sent).reason == "enough"
 
 
 @both_kinds
@@ -270,15 +271,15 @@ def test_an_exception_in_any_hook_fails_the_call_and_aborts_once(hook, asynchron
     sent = drive(tool, *WHOLE_CALL)
     assert [entry[0] for entry in journal].count(hook) == 1
     assert journal[-1] == ("abort", "ValueError: no number")
-    assert kinds(sent)[-2:] == ["Failed", "Released"]
-    assert only(m.Failed, sent).error == ToolError("ValueError", "no number")
+    assert kinds(sent)[-2:] == ["HookRaised", "Released"]
+    assert only(m.HookRaised, sent).error == ToolError("ValueError", "no number")
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
 def test_a_tool_cannot_end_its_worker(error):
     tool, journal = recording(raises={"on_line": error})
     sent = drive(tool, *WHOLE_CALL)
-    assert only(m.Failed, sent).error.type == type(error).__name__
+    assert only(m.HookRaised, sent).error.type == type(error).__name__
     assert journal[-1][0] == "abort"
 
 
@@ -291,8 +292,8 @@ def test_a_tool_that_cannot_be_made_fails_without_an_abort():
             raise AssertionError("there is no instance to abort")
 
     sent = drive(Unmade, *WHOLE_CALL)
-    assert kinds(sent) == ["Failed", "Released"]
-    assert only(m.Failed, sent).error == ToolError("OSError", "no licence")
+    assert kinds(sent) == ["HookRaised", "Released"]
+    assert only(m.HookRaised, sent).error == ToolError("OSError", "no licence")
 
 
 @pytest.mark.parametrize("before", [[OPEN], [OPEN, text("[1,\n2")]])
@@ -302,7 +303,7 @@ def test_an_abort_from_outside_runs_abort_and_nothing_more(before):
     assert journal[-1] == ("abort", "no longer wanted")
     assert [entry[0] for entry in journal].count("abort") == 1
     assert kinds(sent)[-1] == "Released"
-    assert not {"Failed", "Aborting", "Finished"} & set(kinds(sent))
+    assert not {"HookRaised", "AbortRaised", "Finished"} & set(kinds(sent))
 
 
 def test_a_cancelled_call_runs_neither_finish_nor_abort():
@@ -327,8 +328,8 @@ def test_an_abort_that_raises_ends_the_call_all_the_same(asynchronous, error, ca
     tool, journal = recording(raises=raises, asynchronous=asynchronous)
     sent = drive(tool, *WHOLE_CALL)
     assert [entry[0] for entry in journal].count("abort") == 1
-    assert kinds(sent)[-2:] == ["Failed", "Released"]
-    assert only(m.Failed, sent).error.message == "first"
+    assert kinds(sent)[-2:] == ["HookRaised", "Released"]
+    assert only(m.HookRaised, sent).error.message == "first"
     assert "again" in capfd.readouterr().err
 
 
@@ -343,7 +344,7 @@ class UnshowableError(Exception):
 def test_an_exception_whose_message_cannot_be_sent_fails_the_call_like_any_other(error):
     tool, journal = recording(raises={"on_line": error})
     sent = drive(tool, *WHOLE_CALL)
-    assert only(m.Failed, sent).error.type == type(error).__name__
+    assert only(m.HookRaised, sent).error.type == type(error).__name__
     assert journal[-1][0] == "abort"
 
 
@@ -366,7 +367,7 @@ def finishing_with(value):
 
 
 def test_a_partial_result_comes_with_its_error():
-    tool, journal = finishing_with(ToolFailure("half\n", "ZeroDivisionError", "by zero"))
+    tool, journal = finishing_with(IncompleteResult("half\n", "ZeroDivisionError", "by zero"))
     finished = only(m.Finished, drive(tool, OPEN, END))
     assert finished.value == b'"half\\n"'
     assert finished.error == ToolError("ZeroDivisionError", "by zero")
@@ -379,12 +380,12 @@ def test_a_partial_result_comes_with_its_error():
 def test_a_result_that_cannot_be_json_fails_the_call(value):
     tool, _ = finishing_with(value)
     sent = drive(tool, OPEN, END)
-    assert kinds(sent)[-2:] == ["Failed", "Released"]
+    assert kinds(sent)[-2:] == ["HookRaised", "Released"]
 
 
 @pytest.mark.parametrize(
     "value",
-    [object(), "lone surrogate: \ud800", ToolFailure("half", "ValueError", "lone: \ud800")],
+    [object(), "lone surrogate: \ud800", IncompleteResult("half", "ValueError", "lone: \ud800")],
     ids=["object", "text", "message"],
 )
 def test_a_result_that_cannot_be_sent_is_not_aborted_once_finish_has_returned(value):
@@ -445,17 +446,17 @@ def test_a_hook_that_takes_too_long_is_cancelled_without_an_abort():
 
     journal = []
     sent = drive(Sleeper, OPEN, text("a\n"), END, hook_limit=cancelling_limit(0.02))
-    error = only(m.Failed, sent).error
+    error = only(m.HookRaised, sent).error
     assert error.type == "ToolTimeout"
     assert "0.02 s" in error.message
-    assert kinds(sent)[-2:] == ["Failed", "Released"]
+    assert kinds(sent)[-2:] == ["HookRaised", "Released"]
     assert journal == ["cancelled"]
 
 
 def test_a_timeout_of_the_tools_own_is_an_exception_like_any_other():
     tool, journal = recording(raises={"on_line": TimeoutError("theirs")}, asynchronous=True)
     sent = drive(tool, *WHOLE_CALL, hook_limit=cancelling_limit(60))
-    assert only(m.Failed, sent).error == ToolError("TimeoutError", "theirs")
+    assert only(m.HookRaised, sent).error == ToolError("TimeoutError", "theirs")
     assert journal[-1][0] == "abort"
 
 
@@ -471,7 +472,7 @@ def test_an_abort_that_takes_too_long_is_cancelled_too(capfd):
 
 def test_the_worker_needs_neither_sglang_nor_torch():
     program = (
-        "import sys, sgl_conveyor.worker.call, sgl_conveyor.worker.loop\n"
+        "import sys, sgl_conveyor.worker.runner, sgl_conveyor.worker.loop\n"
         "print([m for m in ('sglang', 'torch', 'pydantic') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -483,7 +484,7 @@ def test_the_unit_that_ends_a_call_is_among_its_timings(error):
     tool, _ = recording(raises={"on_line": error})
     sent = drive(tool, OPEN, text("[1,\n"))
     names = kinds(sent)
-    ending = names.index("Aborting" if isinstance(error, ToolAbort) else "Failed")
+    ending = names.index("AbortRaised" if isinstance(error, ToolAbort) else "HookRaised")
     units = [
         u for message in sent[:ending] if isinstance(message, m.Progress) for u in message.units
     ]

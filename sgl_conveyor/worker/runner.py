@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import InvalidArguments, ToolError, ToolInfo, ToolSpec, UnitTiming
-from sgl_conveyor.tools import CallInfo, Tool, ToolAbort, ToolFailure
+from sgl_conveyor.core import ToolError
+from sgl_conveyor.errors import InvalidArguments, ToolAbort
+from sgl_conveyor.specs import ToolInfo, ToolSpec
+from sgl_conveyor.timings import UnitTiming
+from sgl_conveyor.tools import CallInfo, IncompleteResult, Tool
 from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
-from sgl_conveyor.worker.host import CallHost, current_unit, encodable
+from sgl_conveyor.worker.context import CallContext, current_unit, encodable
 
 #: Progress is reported when this many seconds have passed since the last report, or sooner.
 _PROGRESS_INTERVAL_S = 0.05
@@ -90,7 +93,7 @@ class CallRunner:
         self._lines = LineSplitter() if "on_line" in spec.hooks else None
         self._statements = StatementSplitter() if "on_statement" in spec.hooks else None
         self._arguments = ArgumentSplitter() if "on_argument" in spec.hooks else None
-        self._host = CallHost(opening.call, send, registry or {})
+        self._host = CallContext(opening.call, send, registry or {})
         # The text as a whole, for a tool whose arguments are checked at the end.
         self._text: list[str] | None = [] if tool.Args is not None else None
         self._text_bytes = 0
@@ -118,16 +121,16 @@ class CallRunner:
                 case m.CancelCall():
                     self._release()
         except ToolAbort as abort:
-            self._end_with(m.Aborting(self.call, encodable(abort.reason)))
+            self._end_with(m.AbortRaised(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
         except HookTimeout as timeout:
-            self._end_with(m.Failed(self.call, ToolError("ToolTimeout", str(timeout))))
+            self._end_with(m.HookRaised(self.call, ToolError("ToolTimeout", str(timeout))))
             self._release()
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._end_with(m.Failed(self.call, error_of(error)))
+            self._end_with(m.HookRaised(self.call, error_of(error)))
             await self._abort(str(error_of(error)))
 
-    def _end_with(self, message: m.Aborting | m.Failed) -> None:
+    def _end_with(self, message: m.AbortRaised | m.HookRaised) -> None:
         """Say how the call ends; before that, which units led to it, the last one included."""
         if self._units:
             self._report()
@@ -197,7 +200,7 @@ class CallRunner:
         # It has committed: whatever fails from here on, `abort` must not run.
         self._tool = None
         error = None
-        if isinstance(value, ToolFailure):
+        if isinstance(value, IncompleteResult):
             value, error = value.value, ToolError(value.type, encodable(value.message))
         self._send(m.Finished(self.call, encode_value(value), error, started, ended))
         self._release()

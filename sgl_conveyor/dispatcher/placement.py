@@ -13,7 +13,7 @@ _MESSAGES_A_SECOND = 200
 MAX_LOG_CHARS = 1024 * 1024
 
 
-class Seat:
+class Placement:
     """One call's place.
 
     Args:

@@ -10,7 +10,9 @@ from contextvars import ContextVar
 import msgspec
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import Outcome, Span, ToolError, ToolInfo, ToolResult
+from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.specs import ToolInfo
+from sgl_conveyor.timings import Span
 
 _MAX_LABEL_CHARS = 200
 
@@ -18,7 +20,7 @@ _MAX_LABEL_CHARS = 200
 current_unit: ContextVar[int] = ContextVar("current_unit", default=-1)
 
 
-class CallHost:
+class CallContext:
     """The `Host` of one call in a worker.
 
     Args:
@@ -46,7 +48,7 @@ class CallHost:
             raise ValueError(
                 f"the attachment {name!r} passes the limit of {m.MAX_ATTACHED_BYTES} bytes a call"
             )
-        self._send(m.FileAttached(self._call, encodable(name), encodable(media_type), data))
+        self._send(m.FileSent(self._call, encodable(name), encodable(media_type), data))
 
     def worked(self, label: str, started: float, ended: float) -> None:
         span = Span(encodable(label[:_MAX_LABEL_CHARS]), started, ended, current_unit.get())
