@@ -30,11 +30,10 @@ _TAP_LIMIT_S = 10.0
 def main() -> int:
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=DispatcherConfig)
     configure_logging("conveyor", config.log_level)
-    asyncio.run(_run(config))
-    return 0
+    return asyncio.run(_run(config))
 
 
-async def _run(config: DispatcherConfig) -> None:
+async def _run(config: DispatcherConfig) -> int:
     dispatcher = Dispatcher(config)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -43,11 +42,13 @@ async def _run(config: DispatcherConfig) -> None:
     reporting = asyncio.ensure_future(_report_ready(dispatcher))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        serving.result()
+    broken = serving.result() if serving.done() else None
+    if broken is not None:
+        logger.error("%s: this dispatcher ends", broken)
     await dispatcher.close()
     for task in (serving, reporting, stopping):
         task.cancel()
+    return 0 if broken is None else 1
 
 
 async def _report_ready(dispatcher: Dispatcher) -> None:

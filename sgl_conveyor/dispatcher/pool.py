@@ -107,6 +107,13 @@ class WorkerPool:
         if (seat := self._seats.get(call)) is not None:
             self._tell(seat, m.EndRegion(call, at))
 
+    def finish(self, call: str) -> None:
+        """Let a call finish: from here on it cannot begin again elsewhere."""
+        seat = self._seats.get(call)
+        if seat is not None and seat.worker is not None:
+            seat.finishing = True
+            self._tell(seat, m.FinishCall(call))
+
     def answer(self, answer: m.ToolAnswer) -> None:
         """Give a call's tool the answer to a question of its own."""
         seat = self._seats.get(answer.call)
@@ -306,11 +313,7 @@ class WorkerPool:
                 seat.answered_at = time.monotonic()
             case m.HookRaised() | m.AbortRaised() | m.Finished():
                 seat.release_by = release_by(self.spec)
-            case m.Drained():
-                if seat.release_by is None:
-                    seat.finishing = True
-                    self._events.from_worker(message.call, message)
-                    self._tell(seat, m.FinishCall(message.call))
+            case m.Drained() if seat.release_by is not None:
                 return
             case m.CallTool() | m.DropCall() if worker.sandboxed:
                 raise ProtocolError("a tool in a sandbox wants to call another one")
