@@ -57,15 +57,24 @@ class Admission:
         self, original: Callable[..., Awaitable[Any]], obj: Any, request: Any
     ) -> Any:
         """`/generate`: attach before the response begins, so that a refusal has its status."""
-        if call_of(obj) is not None:
-            try:
-                await self._attach(obj)
-            except HTTPException as refused:
-                from fastapi.responses import JSONResponse
+        if call_of(obj) is None:
+            return await original(obj, request)
+        try:
+            attached = await self._attach(obj)
+        except HTTPException as refused:
+            from fastapi.responses import JSONResponse
 
-                body = {"error": {"message": refused.detail}}
-                return JSONResponse(body, status_code=refused.status_code)
-        return await original(obj, request)
+            body = {"error": {"message": refused.detail}}
+            return JSONResponse(body, status_code=refused.status_code)
+        streams = False
+        try:
+            response = await original(obj, request)
+            streams = bool(obj.stream)
+            return response
+        finally:
+            if not streams:
+                # It has ended, and said so, unless SGLang refused it before it began.
+                self._report(attached, None, "the request never ran", failed=True)
 
     def generate_request(
         self,
