@@ -23,8 +23,8 @@ from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
 from sgl_conveyor.dispatcher.config import DispatcherConfig
 from sgl_conveyor.dispatcher.from_worker import event_of
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.dispatcher.pool import WorkerPool
-from sgl_conveyor.dispatcher.process import WorkerFactory
 from sgl_conveyor.dispatcher.sub_calls import SubCalls
 from sgl_conveyor.errors import CallRefused, ProtocolError, TransitionError
 
@@ -51,9 +51,9 @@ class Dispatcher:
         self._tap = LoopSocket(tap, self._tapped)
         self._control = LoopSocket(control, self._asked)
         registry = [info_of(spec) for spec in config.tools]
-        self._factory = WorkerFactory(directory, unsafe=config.unsafe, registry=registry)
+        self._host = LocalHost(directory, unsafe=config.unsafe, registry=registry)
         self._sub_calls = SubCalls(self)
-        self.pools = {s.name: WorkerPool(s, self._factory, self) for s in config.tools}
+        self.pools = {s.name: WorkerPool(s, self._host, self) for s in config.tools}
         self._ids = CallIds(config.secret)
         self._calls: CallTable[Call] = CallTable(self._ids, config.retention)
         self._from_tap = m.from_tap()
@@ -72,7 +72,7 @@ class Dispatcher:
         for pool in self.pools.values():
             pool.start()
         await asyncio.gather(
-            self._factory.listen(), self._tap.listen(), self._control.listen(), self._sweep()
+            self._host.listen(), self._tap.listen(), self._control.listen(), self._sweep()
         )
 
     async def close(self) -> None:
@@ -245,6 +245,8 @@ class Dispatcher:
             self._sub_calls.drop(call, message.ref)
         elif (event := event_of(message)) is not None:
             self.handle(call, event)
+            if isinstance(message, m.Drained):
+                self.pools[call.spec.name].finish(call.id)
 
     def forget(self, call: Call) -> None:
         """Keep an ended call no longer."""
@@ -308,6 +310,7 @@ class Dispatcher:
                 case events.Settle():
                     self._sub_calls.end(call)
                     call.settle()
+                    self._calls.ended(call)
 
     async def _sweep(self) -> None:
         while True:
