@@ -228,18 +228,17 @@ class StopRequest(_Message, tag="stop_request"):
 ToHttp = Created | Attached | CallView | Refused | StopRequest
 
 
-# --- dispatcher → worker, as its command line -----------------------------------------------
+# --- host → worker, as JSON on its standard input ----------------------------------------------
 
 
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What the dispatcher tells a worker when it starts it.
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host tells a worker when it starts it.
 
     Args:
-        spec: the tool's description, without the values of its environment: a command line is
-            public.
-        variables: the names of its environment's variables, which the worker's own one holds.
+        spec: the tool's description; inside a sandbox its environment is all that there is.
         channel: the address to connect to.
         token: what the worker says in its hello.
+        parent: the process that started it, without which it ends.
         sandboxed: whether to enter a sandbox first.
         once: whether to serve one call only.
         registry: the server's tools, which a tool without a sandbox may call.
@@ -247,9 +246,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     """
 
     spec: ToolSpec
-    variables: list[str]
     channel: str
     token: str
+    parent: int
     sandboxed: bool
     once: bool
     registry: list[ToolInfo] = []

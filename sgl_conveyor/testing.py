@@ -25,7 +25,8 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory
 from sgl_conveyor.core import Outcome, TextPiece, ToolError, ToolResult
 from sgl_conveyor.describe import describe, info_of, is_async
-from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
+from sgl_conveyor.dispatcher.hosts.host import Worker
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.driver import CallDriver, Timer
 from sgl_conveyor.life import CallLife, State
 from sgl_conveyor.tools import HOOKS, Tool
@@ -276,11 +277,11 @@ class _Run:
 
     async def _in_sandbox(self, texts: list[str], end: End) -> None:
         directory = RunDirectory.create()
-        factory = WorkerFactory(directory, unsafe=False)
+        host = LocalHost(directory, unsafe=False)
         inbox: asyncio.Queue[m.FromWorker] = asyncio.Queue()
         made: list[Worker] = []
         running = asyncio.create_task(
-            factory.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
+            host.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
         )
         try:
             if not await self._until(asyncio.create_task(self._hear(inbox, made)), running):
@@ -300,7 +301,7 @@ class _Run:
             for worker in made:
                 worker.kill()
             await running
-            factory.close()
+            host.close()
             shutil.rmtree(directory.path, ignore_errors=True)
 
     async def _until(self, hearing: asyncio.Task[None], running: asyncio.Task[str]) -> bool:

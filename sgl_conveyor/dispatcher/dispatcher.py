@@ -19,9 +19,9 @@ from sgl_conveyor.describe import info_of
 from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
 from sgl_conveyor.dispatcher.config import DispatcherConfig
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.dispatcher.http_side import HttpSide
 from sgl_conveyor.dispatcher.pool import WorkerPool
-from sgl_conveyor.dispatcher.process import WorkerFactory
 from sgl_conveyor.dispatcher.sub_calls import SubCalls
 from sgl_conveyor.errors import CallRefused, ProtocolError
 from sgl_conveyor.life import CallLife
@@ -54,8 +54,8 @@ class Dispatcher:
         if directory.tokenizer.exists():
             self._http.use_tokenizer(str(directory.tokenizer))
         registry = [info_of(spec) for spec in config.tools]
-        self._factory = WorkerFactory(directory, unsafe=config.unsafe, registry=registry)
-        self.pools = {s.name: WorkerPool(s, self._factory, self) for s in config.tools}
+        self._host = LocalHost(directory, unsafe=config.unsafe, registry=registry)
+        self.pools = {s.name: WorkerPool(s, self._host, self) for s in config.tools}
         self._ids = CallIds(config.secret)
         self._calls: CallTable[Call] = CallTable(self._ids, config.retention)
         self._sub_calls = SubCalls(self)
@@ -67,7 +67,7 @@ class Dispatcher:
         for pool in self.pools.values():
             pool.start()
         supervisor = self._supervisor
-        supervisor.need("workers' socket", self._factory.listen())
+        supervisor.need("workers' socket", self._host.listen())
         supervisor.need("tap's socket", self._tap.listen())
         supervisor.need("control socket", self._http.listen())
         supervisor.keep("sweep", self._sweep)
@@ -153,9 +153,7 @@ class Dispatcher:
             known = ", ".join(sorted(self.pools))
             raise CallRefused(400, f"unknown tool {tool!r}: this server has {known}")
         life = CallLife(pool.spec, partial=partial, start=start, attached=attached)
-        call = Call(
-            self._ids.new(), pool, region=region, call_life=life, settled=self._sub_calls.end
-        )
+        call = Call(self._ids.new(), pool, region=region, call_life=life, settled=self._settled)
         self._calls.add(call)
         try:
             call.begin()
@@ -163,6 +161,10 @@ class Dispatcher:
             self._calls.remove(call.id)
             raise
         return call
+
+    def _settled(self, call: Call) -> None:
+        self._sub_calls.end(call)
+        self._calls.ended(call)
 
     def find_call(self, call: str) -> Call:
         """The call of this id.

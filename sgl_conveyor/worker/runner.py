@@ -32,6 +32,10 @@ Send = Callable[[m.FromWorker], None]
 HookLimit = Callable[[], AbstractAsyncContextManager[None]]
 
 
+class _Interrupted(Exception):
+    """An abort or a cancel waits: the units before it are not run."""
+
+
 class HookTimeout(Exception):
     """A hook took longer than the tool's timeout."""
 
@@ -69,6 +73,7 @@ class CallRunner:
         send: sends a message to the dispatcher.
         hook_limit: the context in which each hook runs.
         registry: the tools that the tool may call.
+        interrupted: asked before each unit whether an abort or a cancel waits.
     """
 
     def __init__(
@@ -79,7 +84,9 @@ class CallRunner:
         send: Send,
         hook_limit: HookLimit = no_limit,
         registry: Mapping[str, ToolInfo] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._interrupted = interrupted
         self.call = opening.call
         self.over = False
         #: Whether `abort` runs, or is about to: nothing may interrupt it.
@@ -120,6 +127,8 @@ class CallRunner:
                     await self._abort(message.reason)
                 case m.CancelCall():
                     self._release()
+        except _Interrupted:
+            return
         except ToolAbort as abort:
             self._end_with(m.AbortRaised(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
@@ -225,6 +234,8 @@ class CallRunner:
         self._text.append(text)
 
     async def _unit(self, ready: float, hook: Callable[..., Any], *unit: Any) -> None:
+        if self._interrupted():
+            raise _Interrupted
         current_unit.set(self._unit_count)
         self._unit_count += 1
         started = time.monotonic()
