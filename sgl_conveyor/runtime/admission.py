@@ -105,7 +105,9 @@ class Admission:
                 yield output
         except Exception as error:
             reason = str(getattr(error, "detail", error)) or type(error).__name__
-            failed = isinstance(error, (ValueError, HTTPException))
+            # That the client has left is a ValueError of SGLang's too, and no fault of the request.
+            left = request is not None and await request.is_disconnected()
+            failed = isinstance(error, (ValueError, HTTPException)) and not left
             raise
         finally:
             self._report(attached, None, reason, failed=failed)
