@@ -143,7 +143,7 @@ class TestADeadWorker:
             decoding = threading.Thread(target=decode)
             decoding.start()
             wait_until(lambda: read(client, call, 0)["timings"]["first_token"], "the first token")
-            server.part('"source":"tests.tools.puppet:Puppet"').kill()
+            server.part("--serve tests.tools.puppet:Puppet").kill()
             error = read(client, call)["result"]["error"]
             decoding.join(60)
             assert error["type"] == "WorkerLost"
