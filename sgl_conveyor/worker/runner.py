@@ -20,7 +20,7 @@ from sgl_conveyor.errors import InvalidArguments, ToolAbort
 from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.timings import UnitTiming
 from sgl_conveyor.tools import CallInfo, IncompleteResult, Tool
-from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter
+from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter, half_pair_of
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
 from sgl_conveyor.worker.context import CallContext, current_unit
@@ -292,6 +292,8 @@ def parse_arguments(tool: type[Tool], text: str) -> Any:
     try:
         return tool.Args.model_validate_json(text)
     except ValidationError as error:
+        if (half := half_pair_of(text)) is not None:
+            raise InvalidArguments(str(half)) from None
         first, *more = error.errors(include_url=False, include_input=False, include_context=False)
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         also = f" (and {len(more)} more)" if more else ""

@@ -20,6 +20,7 @@ from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.describe import describe
 from sgl_conveyor.errors import ToolAbort
 from sgl_conveyor.messages import MAX_RESULT_BYTES
+from sgl_conveyor.testing import every_cut, pieces
 from sgl_conveyor.tools import HOOKS, IncompleteResult, Tool
 from sgl_conveyor.worker import runner
 from sgl_conveyor.worker.runner import (
@@ -510,6 +511,48 @@ def test_a_result_that_is_too_large_is_refused():
 
 def test_a_long_message_is_cut():
     assert len(error_of(ValueError("x" * 100_000)).message) == 2000
+
+
+# --- arguments that are no text --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (r'{"x": "\ud83e"}', r"x: half of a surrogate pair (\ud83e) is no text"),
+        (r'{"x": ["a", "\udd17\ud83e"]}', r"x[1]: half of a surrogate pair (\udd17) is no text"),
+        (r'{"x": "\ud83e\u0041"}', r"x: half of a surrogate pair (\ud83e) is no text"),
+        (
+            r'{"more": {"\ud83e": 1}}',
+            r"a key of more: half of a surrogate pair (\ud83e) is no text",
+        ),
+        (r'{"x": "\ud83e\udd17"}', None),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_the_same_error_with_and_without_on_argument(
+    arguments, message
+):
+    class Whole(Tool):
+        Args = Anything
+
+        def finish(self):
+            return self.args.x
+
+    class Parts(Whole):
+        def on_argument(self, path, value):
+            seen.append(value)
+
+    for tool in (Whole, Parts):
+        for places in every_cut(arguments):
+            seen = []
+            sent = drive(tool, OPEN, *map(text, pieces(arguments, places)), END)
+            if message is None:
+                assert only(m.Finished, sent).value == '"🤗"'.encode()
+            else:
+                assert only(m.HookRaised, sent).error == ToolError("InvalidArguments", message)
+            assert "?" not in str(seen)
+    if message is None:
+        assert seen == ["🤗"]
 
 
 # --- the limit of a hook ---------------------------------------------------------------------
