@@ -45,6 +45,8 @@ def describe(tool: type[Tool], source: str | None = None) -> ToolSpec:
         raise ConfigurationError(f"{where} has both regex and ebnf: give one grammar")
     hooks = frozenset(h for h in HOOKS if getattr(tool, h) is not getattr(Tool, h))
     stop = [tool.stop] if isinstance(tool.stop, str) else tool.stop
+    if stop is not None and "" in stop:
+        raise ConfigurationError(f"{where} has an empty text in stop: name a text, or none at all")
     return ToolSpec(
         name=name,
         source=source or f"{tool.__module__}:{tool.__qualname__}",

@@ -101,24 +101,28 @@ class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
         return msgspec.json.decode(answer.content, type=OpenedCall)
 
     def decode_region(
-        self, executor: StreamExecutor, opened: OpenedCall, parameters: dict[str, Any]
+        self, executor: StreamExecutor, parameters: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         """Have SGLang decode a region to its end; returns its text and meta information.
+
+        Args:
+            executor: the program, whose text so far is the prompt.
+            parameters: SGLang's sampling parameters; `custom_params` names the call.
 
         Raises:
             CallRefused: the server refused, or aborted the request with an error.
             httpx.HTTPError: it cannot be reached.
         """
-        answer = self._client.post("/generate", json=self._body(executor, opened, parameters))
+        answer = self._client.post("/generate", json=self._body(executor, parameters))
         _check(answer)
         content = answer.json()
         return content["text"], content["meta_info"]
 
     def stream_region(
-        self, executor: StreamExecutor, opened: OpenedCall, parameters: dict[str, Any]
+        self, executor: StreamExecutor, parameters: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Like `decode_region`, in pieces as they come."""
-        body = {**self._body(executor, opened, parameters), "stream": True}
+        body = {**self._body(executor, parameters), "stream": True}
         seen = 0
         with self._client.stream("POST", "/generate", json=body) as answer:
             if answer.status_code >= 400:
@@ -172,11 +176,8 @@ class ConveyorEndpoint(RuntimeEndpoint):  # type: ignore[misc]
         """
         self._client.delete(f"/conveyor/calls/{call}", timeout=_ANSWER_LIMIT_S)
 
-    def _body(
-        self, executor: StreamExecutor, opened: OpenedCall, parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        sampling = {**parameters, "custom_params": {"conveyor": {"call": opened.call}}}
-        body: dict[str, Any] = {"text": executor.text_, "sampling_params": sampling}
+    def _body(self, executor: StreamExecutor, parameters: dict[str, Any]) -> dict[str, Any]:
+        body: dict[str, Any] = {"text": executor.text_, "sampling_params": parameters}
         self._add_images(executor, body)
         return body
 

@@ -24,6 +24,7 @@ class SglToolRegion(SglExpr):  # type: ignore[misc]
         grammar: Grammar,
         temperature: float | None,
         partial: bool,
+        any_whitespace: bool,
     ) -> None:
         super().__init__()
         self.name = name
@@ -33,9 +34,10 @@ class SglToolRegion(SglExpr):  # type: ignore[misc]
         self.grammar = grammar
         self.temperature = temperature
         self.partial = partial
+        self.any_whitespace = any_whitespace
 
     def __repr__(self) -> str:
-        return f"ToolRegion({self.name!r}, tool={self.tool!r})"
+        return f"tool_region({self.name!r}, tool={self.tool!r})"
 
 
 class SglToolResult(SglExpr):  # type: ignore[misc]
@@ -46,7 +48,7 @@ class SglToolResult(SglExpr):  # type: ignore[misc]
         self.name = name
 
     def __repr__(self) -> str:
-        return f"ToolResult({self.name!r})"
+        return f"tool_result({self.name!r})"
 
 
 def tool_region(
@@ -61,6 +63,7 @@ def tool_region(
     stop: str | list[str] | None = None,
     temperature: float | None = None,
     partial: bool = True,
+    any_whitespace: bool = False,
 ) -> SglToolRegion:
     """Let the model write a tool's input here; the tool runs while it does.
 
@@ -75,27 +78,46 @@ def tool_region(
         stop: strings that end the region; they are no part of its text.
         temperature: by default that of the program, or 0 with `literal`.
         partial: False holds the text back until the region is complete (the baseline).
+        any_whitespace: with a JSON schema, True lets the model write white space between the
+            tokens of JSON as it likes; by default there is a blank after `,` and `:` only.
 
     Raises:
-        ValueError: more than one grammar is given, or a limit that admits no token.
+        ValueError: more than one grammar is given, a limit that admits no token, an empty stop
+            or a literal that no model can write.
     """
+    where = f"tool_region({name!r}, tool={tool!r})"
     grammars = {"literal": literal, "regex": regex, "ebnf": ebnf, "json_schema": json_schema}
     given = [key for key, value in grammars.items() if value is not None]
     if len(given) > 1:
-        raise ValueError(f"the region {name!r} has {' and '.join(given)}: give one grammar")
+        raise ValueError(f"{where} has {' and '.join(given)}: give one grammar")
     if max_tokens < 1:
-        raise ValueError(f"the region {name!r} has max_tokens = {max_tokens}: give 1 or more")
+        raise ValueError(f"{where} has max_tokens = {max_tokens}: give 1 or more")
+    stops = [stop] if isinstance(stop, str) else stop
+    if stops is not None and "" in stops:
+        raise ValueError(f"{where} has an empty text in stop, which would end it at once: omit it")
     if literal is not None:
-        ebnf = literal_grammar(literal)
+        try:
+            ebnf = literal_grammar(literal)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         temperature = 0.0 if temperature is None else temperature
     schema = json.dumps(json_schema) if isinstance(json_schema, dict) else json_schema
     grammar = Grammar(
         regex=regex,
         ebnf=ebnf,
         json_schema=schema,
-        stop=[stop] if isinstance(stop, str) else stop,
+        stop=stops,
     )
-    return SglToolRegion(name, tool, max_tokens, literal is not None, grammar, temperature, partial)
+    return SglToolRegion(
+        name,
+        tool,
+        max_tokens,
+        literal is not None,
+        grammar,
+        temperature,
+        partial,
+        any_whitespace,
+    )
 
 
 def tool_result(name: str) -> SglToolResult:

@@ -16,6 +16,7 @@ from fastapi import HTTPException
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.errors import CallRefused, DispatcherGone
+from sgl_conveyor.runtime.compact_json import ask_for_compact_json, refusal_of_schema
 from sgl_conveyor.runtime.control import ControlClient
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ class Admission:
             raise HTTPException(refused.status, refused.message) from None
         except DispatcherGone:
             raise HTTPException(503, DISPATCHER_GONE) from None
+        ask_for_compact_json(params)
         setattr(obj, _ATTACHED, attached)
         # A response that never begins never ends: then the request's own end is what we see.
         weakref.finalize(obj, self._abandoned, attached, asyncio.get_running_loop()).atexit = False
@@ -243,8 +245,10 @@ def refusal_of(obj: Any) -> str | None:
         return "a request with a tool region cannot have n > 1: a region is one text"
     if params.get("beam_width") not in (None, 1):
         return "a request with a tool region cannot use beam search: its tokens must be final"
-    if not _is_text_list(params.get("stop") or []):
-        return "stop must be a text or a list of texts"
+    if not _is_text_list([] if params.get("stop") is None else params["stop"]):
+        return "stop must be a text or a list of texts, none of them empty"
+    if (schema_refusal := refusal_of_schema(params)) is not None:
+        return schema_refusal
     if params.get("ignore_eos"):
         return "a request with a tool region cannot have ignore_eos: its grammar ends with EOS"
     if params.get("stop_regex"):
@@ -256,7 +260,7 @@ def refusal_of(obj: Any) -> str | None:
 
 def _is_text_list(stop: Any) -> bool:
     texts = [stop] if isinstance(stop, str) else stop
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) and t for t in texts):
         return False
     try:
         "".join(texts).encode()

@@ -8,12 +8,14 @@ from sgl_conveyor.runtime.environment import CPU_PLATFORM, run_directory
 
 
 def register() -> None:
-    """Register the tap's hooks, if our launcher started this process; else do nothing."""
+    """Register the scheduler's hooks, if our launcher started this process; else do nothing."""
     directory = run_directory()
     if directory is None:
         return
+    from sgl_conveyor.runtime.compact_json import register_compact_json
     from sgl_conveyor.runtime.tap import register_tap
 
+    register_compact_json()
     register_tap(directory)
 
 

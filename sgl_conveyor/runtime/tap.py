@@ -16,6 +16,7 @@ import zmq
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure
+from sgl_conveyor.runtime.compact_json import DISPATCH_JSON, compiles_compact_json
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +160,10 @@ def register_tap(directory: RunDirectory) -> None:
         sender = streamer.send_to_detokenizer
         # Of all ranks only one streams: tensor, pipeline and context parallel peers do not.
         if getattr(sender, "socket", sender) is None or taps:
+            return
+        if not compiles_compact_json():
+            # Then the launcher refuses to start, for want of the hello.
+            logger.error("the hook on %s is not in place: see the log above", DISPATCH_JSON)
             return
         socket: zmq.Socket[bytes] = configure(zmq.Context.instance().socket(zmq.PUSH))
         socket.connect(directory.tap)

@@ -68,6 +68,12 @@ def test_a_limit_that_admits_no_token_is_refused(max_tokens):
         region(max_tokens=max_tokens)
 
 
+@pytest.mark.parametrize("stop", ["", [""], ["end", ""]], ids=repr)
+def test_an_empty_stop_is_refused(stop):
+    with pytest.raises(ValueError, match=r"tool_region\('code', tool='python'\) has an empty text"):
+        region(stop=stop)
+
+
 def test_a_tool_must_be_named():
     with pytest.raises(TypeError):
         tool_region("code")
@@ -75,8 +81,8 @@ def test_a_tool_must_be_named():
 
 def test_a_result_names_its_region():
     assert tool_result("code").name == "code"
-    assert repr(tool_result("code")) == "ToolResult('code')"
-    assert repr(region()) == "ToolRegion('code', tool='python')"
+    assert repr(tool_result("code")) == "tool_result('code')"
+    assert repr(region()) == "tool_region('code', tool='python')"
 
 
 # --- a literal -------------------------------------------------------------------------------

@@ -133,6 +133,9 @@ class TestRefusals:
             ({"beam_width": 2}, "beam"),
             ({"ignore_eos": True}, "ignore_eos"),
             ({"stop_regex": "a+"}, "stop_regex"),
+            ({"stop": ""}, "none of them empty"),
+            ({"stop": ["end", ""]}, "none of them empty"),
+            ({"json_schema": {"type": "object"}}, "json_schema must be a text"),
         ],
     )
     def test_what_a_region_cannot_be_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import warnings
 from typing import Any
@@ -14,6 +15,12 @@ from sgl_conveyor import tool_region, tool_result
 from sgl_conveyor.errors import ConveyorError
 from tests.runtime.servers import Server
 
+#: A schema of a region's own, for the tool `mean`.
+NUMBERS = {
+    "type": "object",
+    "properties": {"values": {"type": "array", "items": {"type": "number"}, "minItems": 2}},
+    "required": ["values"],
+}
 CODE = "x = 6\nprint('hi 👩‍👩‍👧')\nx * 7\n"
 
 
@@ -71,6 +78,50 @@ class TestResults:
         state = analyst.run(question="q", use_thread=False)
         assert state["code.result"].value == "hi 👩‍👩‍👧\n42\n"
 
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("partial", [True, False])
+    def test_a_loop_uses_one_name_again_and_again(self, partial: bool, stream: bool) -> None:
+        held = []
+
+        @sgl.function
+        def loop(s: Any) -> None:
+            for n in range(3):
+                region = tool_region("code", tool="python", literal=f"{n} + 10\n", partial=partial)
+                s += region + "# " + tool_result("code")
+                held.append(s["code.result"])
+
+        state = loop.run(stream=stream)
+        assert state.text() == "0 + 10\n# 10\n1 + 10\n# 11\n2 + 10\n# 12\n"
+        assert state.error() is None
+        assert [str(result) for result in held] == ["10\n", "11\n", "12\n"]
+        assert (state["code"], str(state["code.result"])) == ("2 + 10\n", "12\n")
+        assert state["code.result"] is held[2]
+        assert state.get_meta_info("code")["finish_reason"]["type"] == "stop"
+
+    def test_texts_and_results_read_between_are_each_regions_own(self) -> None:
+        @sgl.function
+        def loop(s: Any) -> None:
+            s["read"] = []
+            for n in range(2):
+                s += tool_region("code", tool="python", literal=f"{n} + 10\n")
+                s["read"].append((s["code"], s["code.result"].value))
+
+        assert loop.run()["read"] == [("0 + 10\n", "10\n"), ("1 + 10\n", "11\n")]
+
+    def test_one_expression_decoded_twice_is_two_calls(self) -> None:
+        region = tool_region("code", tool="python", literal="1 + 1\n")
+
+        @sgl.function
+        def twice(s: Any) -> None:
+            s["calls"] = []
+            for _ in range(2):
+                s += region
+                s["calls"].append(s.get_meta_info("code")["call"])
+
+        state = twice.run()
+        assert len(set(state["calls"])) == 2
+        assert state.text() == "1 + 1\n" * 2
+
     def test_forks_see_the_results_of_their_parents_regions(self) -> None:
         @sgl.function
         def forking(s: Any) -> None:
@@ -93,6 +144,41 @@ class TestResults:
         state = asking.run(temperature=0)
         assert state["own.result"].value in ("yes", "no")
         assert state["other.result"].value in ("maybe", "perhaps")
+
+    @pytest.mark.parametrize("given", [None, NUMBERS], ids=["the tool's", "the region's"])
+    def test_a_region_with_a_schema_has_no_white_space_but_behind_its_separators(
+        self, given: dict[str, Any] | None
+    ) -> None:
+        """Whatever the model writes: it is cut, or it reads and is written as `json.dumps` does."""
+
+        @sgl.function
+        def free(s: Any) -> None:
+            s += "[\n\n\n" + tool_region(
+                "numbers", tool="mean", json_schema=given, temperature=1.5, max_tokens=64
+            )
+
+        for _ in range(4):
+            text = free.run()["numbers"]
+            outside = "".join(text.split('"')[::2])
+            assert not re.search(r"[\n\r\t]|\s\s|[^,:]\s|\s$", outside.removesuffix(" ")), text
+
+    def test_a_region_may_ask_for_any_white_space(self) -> None:
+        """A grammar that admits but one text with a line break shows that it is admitted."""
+        spaced = {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "minItems": 2}
+
+        @sgl.function
+        def free(s: Any, any_whitespace: bool) -> None:
+            s += "[\n  1,\n  2\n]\n[\n  1,\n  2\n]\n[\n  1,\n  2\n]\n" + tool_region(
+                "numbers",
+                tool="nothing",
+                json_schema=spaced,
+                any_whitespace=any_whitespace,
+                temperature=0,
+                max_tokens=24,
+            )
+
+        assert free.run(any_whitespace=False)["numbers"] == "[1, 2]"
+        assert "\n" in free.run(any_whitespace=True)["numbers"]
 
     def test_free_text_ends_at_the_tools_stop(self) -> None:
         state = run(literal=None, max_tokens=64)
@@ -162,4 +248,5 @@ class TestErrors:
             warnings.simplefilter("ignore")
             state = wrong.run()
         assert isinstance(state.error(), ConveyorError)
-        assert "nowhere" in str(state.error())
+        assert "tool_result('nowhere'): the program has no tool region" in str(state.error())
+        assert state.text() == "a"
