@@ -146,11 +146,10 @@ def drive(load: Load) -> Drive:
     with dispatcher([TOOL], limits={"workers": workers, "queue": load.calls}) as harness:
         calls = [harness.create("nothing") for _ in range(load.calls)]
         wait_until(lambda: all(_opened(harness, call) for call in calls), "every call is open")
-        for call in calls:
-            harness.attach(call)
+        rids = [harness.attach(call) for call in calls]
         texts = [text for path in sorted(_RECORDED.glob("*.json")) for text in _texts(path)]
         streams = streams_of([harness.tokenizer.encode(text).ids for text in texts], load)
-        with Player(harness.directory.tap, calls, streams, load) as player:
+        with Player(harness.directory.tap, rids, streams, load) as player:
             wait_until(lambda: harness.read(calls[0], 0).outcome.timings.tokens, "the first token")
             time.sleep(load.warm_up_s)
             used = _watch(harness, load.seconds)

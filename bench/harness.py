@@ -26,6 +26,7 @@ from sgl_conveyor.tools_config import describe_tools, worker_environment
 #: Nothing here waits longer than this (seconds).
 LIMIT_S = 30.0
 STOP = m.Finish("stop", None)
+_NAMING_INTERVAL_S = 5.0
 
 
 class Harness:
@@ -51,14 +52,17 @@ class Harness:
         self.stopped: list[str] = []
         #: t = 0 of each call's timings (monotonic seconds).
         self.started: dict[str, float] = {}
+        #: The request of each call that has one.
+        self.rids: dict[str, str] = {}
         self._offsets: dict[str, int] = {}
-        tokenizer = embedded_model.ensure() / "tokenizer.json"
+        self._named_at = time.monotonic()
+        self._tokenizer_file = str(embedded_model.ensure() / "tokenizer.json")
         self.tap.send(m.encode(m.TapHello(os.getpid())))
-        self.control.send(m.encode(m.HttpHello(os.getpid(), str(tokenizer))))
+        self.control.send(m.encode(m.HttpHello(os.getpid(), self._tokenizer_file)))
 
         from tokenizers import Tokenizer
 
-        self.tokenizer: Any = Tokenizer.from_file(str(tokenizer))
+        self.tokenizer: Any = Tokenizer.from_file(self._tokenizer_file)
 
     def ask(self, make: type, *arguments: object) -> m.ToHttp:
         """Ask as the HTTP process does, and return the answer.
@@ -67,6 +71,7 @@ class Harness:
             zmq.Again: there is none in time.
         """
         self._seq += 1
+        self._name_requests()
         self.control.send(m.encode(make(self._seq, *arguments)))
         while True:
             answer = self._decoder.decode(self.control.recv())
@@ -94,7 +99,7 @@ class Harness:
         Raises:
             ConveyorError: it was refused.
         """
-        rid = f"{len(self._offsets):032x}"
+        rid = self.rids[call] = f"{len(self._offsets):032x}"
         self._offsets[call] = 0
         attached = self.ask(m.AttachRequest, call, rid, stop or [], False, True)
         if not isinstance(attached, m.Attached):
@@ -111,9 +116,19 @@ class Harness:
             last = start + per_step >= len(tokens)
             offset = self._offsets[call]
             tail: list[int] | None = [] if offset == 0 else None
-            record = m.TapRecord(call, offset, step, tail, finish if last else None)
+            record = m.TapRecord(self.rids[call], offset, step, tail, finish if last else None)
             self._offsets[call] += len(step)
             self.tap.send(m.encode(m.TapStep(time.monotonic(), [record])))
+
+    def _name_requests(self) -> None:
+        """Say now and then that all requests live, as the HTTP process does."""
+        if time.monotonic() - self._named_at > _NAMING_INTERVAL_S:
+            self._named_at = time.monotonic()
+            self.control.send(m.encode(m.LiveRequests(list(self.rids.values()))))
+
+    def restart_http(self) -> None:
+        """Say hello as the HTTP process of a server that was started again."""
+        self.control.send(m.encode(m.HttpHello(-1, self._tokenizer_file)))
 
     def lose(self, call: str, tokens: int) -> None:
         """Commit tokens of which the dispatcher never hears."""

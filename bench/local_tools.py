@@ -32,16 +32,14 @@ class LocalCall:
     """One call of a tool of the client's own.
 
     Args:
-        dispatcher: that of this process.
-        call: its call.
+        call: the dispatcher's.
         running: the dispatcher's own task.
     """
 
-    def __init__(self, dispatcher: Dispatcher, call: Call, running: asyncio.Future[None]) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, call: Call, running: asyncio.Future[str]) -> None:
         self._call = call
         self._running = running
-        self._handle(events.RequestAttached(time.monotonic(), call.id))
+        call.handle(events.RegionAttached(time.monotonic()))
 
     @property
     def ended(self) -> bool:
@@ -50,18 +48,18 @@ class LocalCall:
 
     def feed(self, text: str) -> None:
         """Give the tool the next piece of its input."""
-        self._handle(events.TextCommitted(time.monotonic(), 1, text))
+        self._call.handle(events.TextCommitted(time.monotonic(), 1, text))
 
     def end(self) -> None:
         """The input is complete."""
-        self._handle(events.TextCommitted(time.monotonic(), 0, "", "stop"))
+        self._call.handle(events.RegionEnded(time.monotonic()))
 
     async def result(self) -> Outcome:
         """Wait for the tool's result.
 
         Raises:
             TimeoutError: there is none after five minutes.
-            Exception: whatever ended the dispatcher.
+            RuntimeError: the dispatcher ended.
         """
         ended = asyncio.Event()
         self._call.wait(_RESULT_LIMIT_S, ended.set)
@@ -69,15 +67,12 @@ class LocalCall:
         await asyncio.wait((waiting, self._running), return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             waiting.cancel()
-            self._running.result()
+            raise RuntimeError(self._running.result())
         if not self.ended:
             raise TimeoutError(f"the tool {self._call.spec.name} has no result")
-        outcome = self._call.life.outcome
+        outcome = self._call.life.record.outcome
         value = msgspec.json.decode(outcome.value or b"null")
         return msgspec.structs.replace(outcome, value=value)
-
-    def _handle(self, event: events.Event) -> None:
-        self._dispatcher.handle(self._call, event)
 
 
 class LocalTools:
@@ -88,7 +83,7 @@ class LocalTools:
         running: its task.
     """
 
-    def __init__(self, dispatcher: Dispatcher, running: asyncio.Future[None]) -> None:
+    def __init__(self, dispatcher: Dispatcher, running: asyncio.Future[str]) -> None:
         self._dispatcher = dispatcher
         self._running = running
 
@@ -101,7 +96,7 @@ class LocalTools:
             start: t = 0, in monotonic seconds.
         """
         call = self._dispatcher.open_call(tool, "call", partial=partial, start=start)
-        return LocalCall(self._dispatcher, call, self._running)
+        return LocalCall(call, self._running)
 
 
 @contextlib.asynccontextmanager

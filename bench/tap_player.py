@@ -67,17 +67,15 @@ class Player:
 
     Args:
         address: the tap's.
-        calls: their ids.
+        rids: the ids of their requests.
         streams: the tokens of each call.
         load: the pace.
     """
 
-    def __init__(
-        self, address: str, calls: list[str], streams: list[list[int]], load: Load
-    ) -> None:
+    def __init__(self, address: str, rids: list[str], streams: list[list[int]], load: Load) -> None:
         context = multiprocessing.get_context("spawn")
         self._late: multiprocessing.Queue[list[float]] = context.Queue()
-        arguments = (address, calls, streams, load, self._late)
+        arguments = (address, rids, streams, load, self._late)
         self._process = context.Process(target=play, args=arguments)
 
     def __enter__(self) -> Player:
@@ -106,7 +104,7 @@ class Player:
 
 def play(
     address: str,
-    calls: list[str],
+    rids: list[str],
     streams: list[list[int]],
     load: Load,
     late: multiprocessing.Queue[list[float]],
@@ -115,7 +113,7 @@ def play(
 
     Args:
         address: the tap's.
-        calls: their ids.
+        rids: the ids of their requests.
         streams: the tokens of each call, all equally many.
         load: the pace.
         late: gets how late each step was (seconds).
@@ -128,11 +126,11 @@ def play(
     for step in range(load.steps):
         tail: list[int] | None = [] if step == 0 else None
         finish = STOP if step == load.steps - 1 else None
-        for first in range(0, len(calls), load.batch):
+        for first in range(0, len(rids), load.batch):
             batch = slice(first, first + load.batch)
             records = [
-                m.TapRecord(call, step, [stream[step]], tail, finish)
-                for call, stream in zip(calls[batch], streams[batch], strict=True)
+                m.TapRecord(rid, step, [stream[step]], tail, finish)
+                for rid, stream in zip(rids[batch], streams[batch], strict=True)
             ]
             due = began + sent / load.rate
             time.sleep(max(0.0, due - time.monotonic()))

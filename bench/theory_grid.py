@@ -102,7 +102,7 @@ class Playing:
         self._sent = 0
         self._began = time.monotonic()
         self._call = harness.create("paced", region, partial=partial)
-        harness.attach(self._call)
+        self._rid = harness.attach(self._call)
         self.due = self._began + stream.commits[0]
         self.timings: Timings | None = None
 
@@ -121,7 +121,7 @@ class Playing:
         last = self._sent == len(tokens)
         self.due = self._began + commits[-1 if last else self._sent]
         finish = m.Finish("stop", token) if last else None
-        return m.TapRecord(self._call, offset, [token], None if offset else [], finish)
+        return m.TapRecord(self._rid, offset, [token], None if offset else [], finish)
 
     def _look(self) -> None:
         view = self._harness.read(self._call, 0.0)

@@ -19,6 +19,10 @@ class TransitionError(ConveyorError):
     """An event came that is impossible in the call's state; the message holds its history."""
 
 
+class HostError(ConveyorError):
+    """A host could not do what it was asked to; the message says why."""
+
+
 class CallRefused(ConveyorError):
     """A call cannot be created, attached to or read.
 
@@ -43,6 +47,10 @@ class ToolAbort(ConveyorError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class QueueOverflow(ConveyorError):
+    """More waits than may: for a call's hooks, or for a dispatcher that does not read."""
 
 
 class DispatcherGone(ConveyorError):

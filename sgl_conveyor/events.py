@@ -12,37 +12,38 @@ from sgl_conveyor.timings import Span, UnitTiming
 
 
 @dataclass(frozen=True)
-class RequestAttached:
-    """A request of this id will decode the region."""
+class RegionAttached:
+    """A request that will decode the region has been handed to SGLang."""
 
     at: float
-    rid: str
 
 
 @dataclass(frozen=True)
 class TextCommitted:
-    """The tap brought tokens: how many, the text that they made certain, and how it ended."""
+    """The region goes on: tokens were committed, and made this text certain."""
 
     at: float
     tokens: int
     text: str
-    finish: str | None = None
 
 
 @dataclass(frozen=True)
-class TokensLost:
-    """The tap's offset does not follow on the tokens that came before."""
+class RegionEnded:
+    """No more text will come after this; complete, unless a reason says why not.
 
-    expected: int
-    got: int
+    Args:
+        at: the commit of the finishing token; None if none was seen.
+        tokens: how many the finishing step committed.
+        text: what they made certain.
+        error: why the region is not complete, if that is an error.
+        aborted: why it is not complete, if it was given up.
+    """
 
-
-@dataclass(frozen=True)
-class RequestEnded:
-    """The HTTP side saw the request end; `tokens` is None when it did not end normally."""
-
-    tokens: int | None
-    reason: str
+    at: float | None
+    tokens: int = 0
+    text: str = ""
+    error: ToolError | None = None
+    aborted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,24 @@ class WorkEnded:
 
 
 @dataclass(frozen=True)
-class ToolFinishing:
-    """All units have run, and `finish()` begins: what it does can no longer be prevented."""
+class UnitsDone:
+    """All units have run: the tool asks whether it may finish (a `read_only` one does not ask)."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class GateOpened:
+    """The call may finish as soon as its units have run."""
+
+    at: float
 
 
 @dataclass(frozen=True)
 class ToolRestarted:
     """The worker died or stalled, and another one starts the call again from its beginning."""
+
+    at: float
 
 
 @dataclass(frozen=True)
@@ -125,17 +137,17 @@ class ToolAborted:
 
 
 @dataclass(frozen=True)
-class ClientAborted:
-    """The client, or the server that shuts down, wants no more of the call."""
+class AbortAsked:
+    """Nobody wants more of the call: its client left, its turn fell, the server shuts down."""
 
     at: float
     reason: str
 
 
 Event = (
-    RequestAttached | TextCommitted | TokensLost | RequestEnded | DeadlinePassed | ToolOpened
-    | UnitsRan | OutputEmitted | FileAttached | WorkEnded | ToolFinishing | ToolRestarted
-    | ToolFinished | ToolFailed | ToolAborted | ClientAborted
+    RegionAttached | TextCommitted | RegionEnded | DeadlinePassed | ToolOpened | UnitsRan
+    | OutputEmitted | FileAttached | WorkEnded | UnitsDone | GateOpened | ToolRestarted
+    | ToolFinished | ToolFailed | ToolAborted | AbortAsked
 )  # fmt: skip
 
 
@@ -157,6 +169,11 @@ class EndInput:
 
 
 @dataclass(frozen=True)
+class LetFinish:
+    """Let the tool run `finish()`: what it does can no longer be prevented."""
+
+
+@dataclass(frozen=True)
 class AbortTool:
     """Have the tool undo what it did."""
 
@@ -172,9 +189,7 @@ class KillTool:
 
 @dataclass(frozen=True)
 class StopDecoding:
-    """Have SGLang end this request."""
-
-    rid: str
+    """No more text of the region is wanted."""
 
 
 @dataclass(frozen=True)
@@ -198,5 +213,6 @@ class Settle:
 
 
 Instruction = (
-    Feed | EndInput | AbortTool | KillTool | StopDecoding | SetDeadline | ClearDeadline | Settle
-)
+    Feed | EndInput | LetFinish | AbortTool | KillTool | StopDecoding | SetDeadline | ClearDeadline
+    | Settle
+)  # fmt: skip

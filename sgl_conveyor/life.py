@@ -2,59 +2,56 @@
 
 `created → attached → decoding → draining → done`, or `failed` or `aborted` from any of them.
 That the worker has opened is no state: text that comes before is buffered by whoever feeds it.
+
+A life knows of its text and of its region's end, not where they come from: a request of its own, a
+turn that holds several calls, another tool. Between the end of its units and `finish` is a gate.
+Every state that is not final can end by itself: `created` and `draining` by a deadline here,
+`attached` and `decoding` by the request, whose end is always reported.
 """
 
 from __future__ import annotations
 
 import enum
-import math
 from collections import deque
 
-from sgl_conveyor.core import Outcome, TextPiece, ToolError
+from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.errors import TransitionError
 from sgl_conveyor.events import (
+    AbortAsked,
     AbortTool,
     ClearDeadline,
-    ClientAborted,
     DeadlinePassed,
     EndInput,
     Event,
     Feed,
     FileAttached,
+    GateOpened,
     Instruction,
     KillTool,
+    LetFinish,
     OutputEmitted,
-    RequestAttached,
-    RequestEnded,
+    RegionAttached,
+    RegionEnded,
     SetDeadline,
     Settle,
     StopDecoding,
     TextCommitted,
-    TokensLost,
     ToolAborted,
     ToolFailed,
     ToolFinished,
-    ToolFinishing,
     ToolOpened,
     ToolRestarted,
+    UnitsDone,
     UnitsRan,
     WorkEnded,
 )
+from sgl_conveyor.record import CallRecord
 from sgl_conveyor.specs import ToolSpec
-from sgl_conveyor.timings import Span, Timings, UnitTiming
 
-#: Seconds that a created call waits for its request.
+#: Seconds that a created call waits for its region to begin.
 ATTACH_LIMIT_S = 30.0
-#: Seconds that a normal end, reported by the HTTP side, waits for the tap's last tokens.
-TAP_LIMIT_S = 1.0
-#: Units, and spans of work, whose times a call keeps.
-MAX_UNITS = 20_000
-MAX_SPANS = 10_000
-#: Files that a call may attach, and their bytes together; what comes after is dropped.
-MAX_FILES = 100
-MAX_FILE_BYTES = 16 * 1024 * 1024
-#: Bytes of output that a call may emit; what comes after is dropped, and the output says so.
-MAX_EMITTED_BYTES = 1024 * 1024
+#: Seconds that a call whose units have run waits at its gate.
+GATE_LIMIT_S = 600.0
 
 
 class State(enum.StrEnum):
@@ -80,32 +77,45 @@ class CallLife:
         spec: the call's tool.
         partial: whether the tool is fed while the region is decoded.
         start: the call's t = 0, in monotonic seconds.
+        attached: whether its text comes without a `RegionAttached`: from a turn, or another tool.
+        gated: whether `finish` waits for `GateOpened`; that of a `read_only` tool never does.
     """
 
-    def __init__(self, spec: ToolSpec, *, partial: bool, start: float) -> None:
+    def __init__(
+        self,
+        spec: ToolSpec,
+        *,
+        partial: bool,
+        start: float,
+        attached: bool = False,
+        gated: bool = False,
+    ) -> None:
         self.spec = spec
         self.partial = partial
-        self.start = start
-        self.state = State.CREATED
-        self.rid: str | None = None
-        self.text = ""
-        self.tokens = 0
-        self.outcome = Outcome(
-            attachments=[], timings=Timings(partial=partial, tokens=[], units=[], spans=[])
-        )
+        self.state = State.ATTACHED if attached else State.CREATED
+        self.record = CallRecord(partial=partial, start=start)
         # Text that the tool has not got yet: all of it until the end, in sequential mode.
         self._held: list[TextPiece] = []
-        self._emitted_bytes = 0
+        self._attached = attached
         self._region_ended = False
+        self._gate_is_open = not gated or spec.read_only
+        self._at_gate = False
         self._finishing = False
-        self._awaited_tokens: int | None = None
+        # When what remains of the drain's time began to run (absolute), and how much that is.
+        self._drain_began = 0.0
+        self._drain_left = spec.limits.timeout_s
         # The last steps, for the message of an impossible transition.
-        self._history: deque[str] = deque(maxlen=64)
+        self._history: deque[tuple[State, str, State]] = deque(maxlen=64)
 
     @property
     def history(self) -> list[str]:
         """The last transitions, oldest first."""
-        return list(self._history)
+        return [f"{before} --{event}--> {after}" for before, event, after in self._history]
+
+    @property
+    def attached(self) -> bool:
+        """Whether somebody gives the call its text."""
+        return self._attached
 
     @property
     def region_ended(self) -> bool:
@@ -114,7 +124,7 @@ class CallLife:
 
     def begin(self) -> list[Instruction]:
         """The instructions that a new call starts with."""
-        return [SetDeadline("attach", ATTACH_LIMIT_S)]
+        return [] if self._attached else [SetDeadline("attach", ATTACH_LIMIT_S)]
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take an event and say what must be done.
@@ -124,207 +134,173 @@ class CallLife:
         """
         before = self.state
         instructions = self._dispatch(event)
-        step = f"{before} --{type(event).__name__}--> {self.state}"
+        step = (before, type(event).__name__, self.state)
         if not self._history or self._history[-1] != step:
             self._history.append(step)
         return instructions
 
     def _dispatch(self, event: Event) -> list[Instruction]:
         match event:
-            case RequestAttached():
-                return self._attached(event)
             case TextCommitted():
                 return self._committed(event)
-            case TokensLost():
-                return self._tokens_lost(event)
-            case RequestEnded():
-                return self._request_ended(event)
+            case RegionAttached():
+                return self._region_attached(event)
+            case RegionEnded():
+                return self._end_of_region(event)
             case DeadlinePassed():
                 return self._deadline_passed(event)
-            case ToolOpened():
-                timings = self.outcome.timings
-                timings.open_started, timings.opened = self._t(event.started), self._t(event.ended)
-                return []
-            case UnitsRan():
-                return self._units_ran(event)
-            case OutputEmitted():
-                return self._emitted(event)
-            case FileAttached():
-                return self._attached_file(event)
-            case WorkEnded():
-                return self._work_ended(event)
-            case ToolFinishing():
-                self._finishing = True
-                return []
+            case UnitsDone():
+                return self._units_done(event)
+            case GateOpened():
+                return self._gate_opened(event)
             case ToolRestarted():
-                return self._tool_restarted()
+                return self._tool_restarted(event)
             case ToolFinished():
                 return self._tool_finished(event)
             case ToolFailed():
-                return self._tool_failed(event)
+                return [] if self.state.ended else self._fail(event.error, event.at)
             case ToolAborted():
                 return self._tool_aborted(event)
-            case ClientAborted():
-                return self._client_aborted(event)
+            case AbortAsked():
+                return self._abort_asked(event)
+            case _:
+                return self._tool_said(event)
 
-    # --- the request's side ---
+    # --- the region's side ---
 
-    def _attached(self, event: RequestAttached) -> list[Instruction]:
-        if self.rid is not None or self.state in (State.DONE, State.ABORTED):
+    def _region_attached(self, event: RegionAttached) -> list[Instruction]:
+        if self._attached or self.state in (State.DONE, State.ABORTED):
             raise self._impossible(event)
         # A call whose tool has failed may still be decoded: the program's text stays the model's.
         if self.state is State.CREATED:
             self.state = State.ATTACHED
-        self.rid = event.rid
-        self.outcome.timings.queued = self._t(event.at)
+        self._attached = True
+        self.record.timings.queued = self.record.since_start(event.at)
         return [ClearDeadline("attach")]
 
     def _committed(self, event: TextCommitted) -> list[Instruction]:
-        if self.rid is None or self._region_ended:
+        if not self._attached or self._region_ended:
             raise self._impossible(event)
-        self._record_tokens(event)
-        if event.finish is not None:
-            self._region_ended = True
-            self.outcome.timings.region_end = self._t(event.at)
+        self.record.committed(event.at, event.tokens, event.text)
         if self.state.ended:
             return []
         self.state = State.DECODING
-        if event.finish == "abort":
-            return self._abort(event.at, "the request was aborted")
-        if event.finish == "length":
-            return self._cut(event.at)
-        instructions: list[Instruction] = []
         if event.text:
             self._held.append(TextPiece(event.text, event.at))
-        if self._held and (event.finish is not None or (self.partial and self.spec.takes_units)):
-            instructions.append(Feed(self._held))
-            self._held = []
-        if event.finish is not None:
-            self.state = State.DRAINING
-            instructions += [
-                EndInput(event.at),
-                ClearDeadline("tap"),
-                SetDeadline("drain", self.spec.limits.timeout_s),
-            ]
-        return instructions
+        return self._feed() if self.partial and self.spec.takes_units else []
 
-    def _record_tokens(self, event: TextCommitted) -> None:
-        at = self._t(event.at)
-        timings = self.outcome.timings
-        if event.tokens and timings.first_token is None:
-            timings.first_token = at
-        timings.tokens += [at] * event.tokens
-        self.tokens += event.tokens
-        self.text += event.text
-
-    def _tokens_lost(self, event: TokensLost) -> list[Instruction]:
+    def _end_of_region(self, event: RegionEnded) -> list[Instruction]:
+        complete = event.error is None and event.aborted is None
+        if not self._attached or self._region_ended or (complete and event.at is None):
+            raise self._impossible(event)
         self._region_ended = True
+        if event.at is not None:
+            self.record.committed(event.at, event.tokens, event.text)
+            self.record.timings.region_end = self.record.since_start(event.at)
         if self.state.ended:
             return []
-        message = (
-            f"tokens were lost between SGLang and the dispatcher: expected offset "
-            f"{event.expected}, got {event.got}"
-        )
-        return self._fail_and_abort(ToolError("TokensLost", message))
+        if event.error is not None:
+            return self._fail_and_abort(event.error, event.at)
+        if event.aborted is not None or event.at is None:
+            return self._abort(event.at, event.aborted or "")
+        if event.text:
+            self._held.append(TextPiece(event.text, event.at))
+        self.state = State.DRAINING
+        self._drain_began = event.at
+        drain = SetDeadline("drain", self._drain_left)
+        return [*self._feed(), EndInput(event.at), drain]
 
-    def _request_ended(self, event: RequestEnded) -> list[Instruction]:
-        if self._region_ended:
+    def _feed(self) -> list[Instruction]:
+        if not self._held:
             return []
-        if self.state.ended:
-            self._region_ended = event.tokens is None or self.tokens >= event.tokens
-            return []
-        if event.tokens is None:
-            self._region_ended = True
-            return self._abort(None, event.reason)
-        self._awaited_tokens = event.tokens
-        return [SetDeadline("tap", TAP_LIMIT_S)]
+        pieces, self._held = self._held, []
+        return [Feed(pieces)]
 
     def _deadline_passed(self, event: DeadlinePassed) -> list[Instruction]:
         if event.name == "attach" and self.state is State.CREATED:
             return self._abort(None, f"no request came within {ATTACH_LIMIT_S:g} s")
-        if event.name == "tap" and not self.state.ended and not self._region_ended:
-            self._region_ended = True
-            message = (
-                f"SGLang reported {self._awaited_tokens} tokens, but only {self.tokens} "
-                f"reached the dispatcher within {TAP_LIMIT_S:g} s"
-            )
-            return self._fail_and_abort(ToolError("TokensLost", message))
-        if event.name == "drain" and self.state is State.DRAINING:
+        if event.name == "gate" and self._at_gate and self.state is State.DRAINING:
+            return self._abort(None, f"the call waited at its gate for {GATE_LIMIT_S:g} s")
+        if event.name == "drain" and self.state is State.DRAINING and not self._at_gate:
             limit = self.spec.limits.timeout_s
             message = f"the tool took longer than {limit:g} s after its region's end"
             return [*self._fail(ToolError("ToolTimeout", message)), KillTool(message)]
         return []
 
-    # --- the tool's side ---
+    # --- the gate ---
 
-    def _units_ran(self, event: UnitsRan) -> list[Instruction]:
-        units = self.outcome.timings.units
-        for unit in event.units[: MAX_UNITS - len(units)]:
-            times = [self._t(at) for at in (unit.ready, unit.started, unit.ended)]
-            if all(map(math.isfinite, times)):
-                units.append(UnitTiming(*times))
-        return []
-
-    def _emitted(self, event: OutputEmitted) -> list[Instruction]:
-        if self.state.ended or self._emitted_bytes > MAX_EMITTED_BYTES:
-            return []
-        data = event.text.encode(errors="replace")
-        room = MAX_EMITTED_BYTES - self._emitted_bytes
-        self._emitted_bytes += len(data)
-        if len(data) <= room:
-            self.outcome.emitted += event.text
-        else:
-            kept = data[:room].decode(errors="ignore")
-            self.outcome.emitted += kept + "\n[the rest of the output was dropped]\n"
-        return []
-
-    def _attached_file(self, event: FileAttached) -> list[Instruction]:
-        files = self.outcome.attachments
-        held = sum(len(file.data) for file in files) + len(event.attachment.data)
-        if not self.state.ended and len(files) < MAX_FILES and held <= MAX_FILE_BYTES:
-            files.append(event.attachment)
-        return []
-
-    def _work_ended(self, event: WorkEnded) -> list[Instruction]:
-        spans = self.outcome.timings.spans
-        started, ended = self._t(event.span.started), self._t(event.span.ended)
-        if len(spans) < MAX_SPANS and math.isfinite(started) and math.isfinite(ended):
-            spans.append(Span(event.span.label, started, ended, event.span.unit))
-        return []
-
-    def _tool_restarted(self) -> list[Instruction]:
-        """Forget what the lost worker said: its call begins again."""
+    def _units_done(self, event: UnitsDone) -> list[Instruction]:
         if self.state.ended:
             return []
-        timings = self.outcome.timings
-        timings.units, timings.spans = [], []
-        timings.open_started = timings.opened = None
-        self._finishing = False
-        self.outcome.emitted, self.outcome.attachments = "", []
-        self._emitted_bytes = 0
+        if self.state is not State.DRAINING or self._at_gate or self._finishing:
+            raise self._impossible(event)
+        if self._gate_is_open:
+            return self._let_finish()
+        self._at_gate = True
+        self._drain_left -= max(0.0, event.at - self._drain_began)
+        return [ClearDeadline("drain"), SetDeadline("gate", GATE_LIMIT_S)]
+
+    def _gate_opened(self, event: GateOpened) -> list[Instruction]:
+        self._gate_is_open = True
+        if not self._at_gate or self.state.ended:
+            return []
+        return [*self._leave_gate(event.at), *self._let_finish()]
+
+    def _leave_gate(self, at: float) -> list[Instruction]:
+        self._at_gate = False
+        self._drain_began = at
+        left = max(0.0, self._drain_left)
+        return [ClearDeadline("gate"), SetDeadline("drain", left)]
+
+    def _let_finish(self) -> list[Instruction]:
+        self._finishing = True
+        return [LetFinish()]
+
+    # --- the tool's side ---
+
+    def _tool_said(self, event: Event) -> list[Instruction]:
+        """Keep what concerns only the record: times and output."""
+        record = self.record
+        match event:
+            case ToolOpened():
+                record.timings.open_started = record.since_start(event.started)
+                record.timings.opened = record.since_start(event.ended)
+            case UnitsRan():
+                record.units_ran(event.units)
+            case WorkEnded():
+                record.work_ended(event.span)
+            case OutputEmitted() if not self.state.ended:
+                record.emitted(event.text)
+            case FileAttached() if not self.state.ended:
+                record.attached(event.attachment)
         return []
+
+    def _tool_restarted(self, event: ToolRestarted) -> list[Instruction]:
+        if self.state.ended:
+            return []
+        self.record.forget_the_tool()
+        self._finishing = False
+        return self._leave_gate(event.at) if self._at_gate else []
 
     def _tool_finished(self, event: ToolFinished) -> list[Instruction]:
         if self.state.ended:
             return []
-        if self.state is not State.DRAINING:
+        asked = self._finishing or self.spec.read_only
+        if self.state is not State.DRAINING or not asked:
             raise self._impossible(event)
-        timings = self.outcome.timings
-        timings.finish_started, timings.finished = self._t(event.started), self._t(event.ended)
-        self.outcome.value = event.value
-        self.outcome.error = event.error
+        record, outcome = self.record, self.record.outcome
+        record.timings.finish_started = record.since_start(event.started)
+        record.timings.finished = record.since_start(event.ended)
+        outcome.value, outcome.error = event.value, event.error
         self.state = State.DONE
         return [ClearDeadline("drain"), Settle()]
-
-    def _tool_failed(self, event: ToolFailed) -> list[Instruction]:
-        return [] if self.state.ended else self._fail(event.error, event.at)
 
     def _tool_aborted(self, event: ToolAborted) -> list[Instruction]:
         if self.state.ended:
             return []
         return self._abort(event.at, event.reason, tell_tool=False)
 
-    def _client_aborted(self, event: ClientAborted) -> list[Instruction]:
+    def _abort_asked(self, event: AbortAsked) -> list[Instruction]:
         # What `finish` does can no longer be prevented: the call ends as it does.
         if self.state.ended or self._finishing:
             return []
@@ -332,42 +308,32 @@ class CallLife:
 
     # --- ends ---
 
-    def _cut(self, at: float) -> list[Instruction]:
-        error = ToolError(
-            "RegionCut",
-            f"the region reached its limit of {self.tokens} tokens before it was complete: "
-            "raise max_tokens",
-        )
-        return self._fail_and_abort(error, at)
-
     def _fail_and_abort(self, error: ToolError, at: float | None = None) -> list[Instruction]:
         return [AbortTool(str(error)), *self._fail(error, at)]
 
     def _fail(self, error: ToolError, at: float | None = None) -> list[Instruction]:
         self.state = State.FAILED
-        self.outcome.error = error
+        self.record.outcome.error = error
         return self._end(at)
 
     def _abort(self, at: float | None, reason: str, *, tell_tool: bool = True) -> list[Instruction]:
         self.state = State.ABORTED
-        self.outcome.aborted = reason
+        self.record.outcome.aborted = reason
         instructions: list[Instruction] = []
-        if self.rid is not None and not self._region_ended:
-            instructions.append(StopDecoding(self.rid))
+        if self._attached and not self._region_ended:
+            instructions.append(StopDecoding())
         if tell_tool:
             instructions.append(AbortTool(reason))
         return instructions + self._end(at)
 
     def _end(self, at: float | None) -> list[Instruction]:
         if at is not None:
-            self.outcome.timings.finished = self._t(at)
-        return [ClearDeadline("attach"), ClearDeadline("tap"), ClearDeadline("drain"), Settle()]
-
-    def _t(self, at: float) -> float:
-        return at - self.start
+            self.record.timings.finished = self.record.since_start(at)
+        deadlines = [ClearDeadline(name) for name in ("attach", "gate", "drain")]
+        return [*deadlines, Settle()]
 
     def _impossible(self, event: Event) -> TransitionError:
         return TransitionError(
             f"{type(event).__name__} is impossible in state {self.state}; "
-            f"the call's history: {'; '.join(self._history) or 'created'}"
+            f"the call's history: {'; '.join(self.history) or 'created'}"
         )

@@ -16,7 +16,7 @@ from sgl_conveyor.specs import Grammar, ToolInfo, ToolSpec
 from sgl_conveyor.timings import Span, UnitTiming
 
 #: The first byte of every frame; it changes when a message changes.
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Longest wait of one `ReadCall` (seconds).
 MAX_WAIT_S: Final = 300.0
@@ -38,24 +38,33 @@ class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class Finish(_Message):
-    """How a request ended: `stop`, `length` or `abort`, and the stop string or token it matched."""
+    """How a request ended.
+
+    Args:
+        type: `stop`, `length` or `abort`.
+        matched: the stop string or token that ended it.
+        message: why it was aborted.
+        failed: whether that is an error of the request: a grammar that does not compile.
+    """
 
     type: str
     matched: str | int | None = None
+    message: str = ""
+    failed: bool = False
 
 
 class TapRecord(_Message, gc=False):
     """The tokens that one step committed for one tapped request.
 
     Args:
-        call: the call's id.
+        rid: SGLang's id of the request.
         offset: tokens sent before these.
         tokens: token ids.
         prompt_tail: the prompt's last token ids, in a request's first record only.
         finish: set in the last record.
     """
 
-    call: str
+    rid: str
     offset: int
     tokens: list[int]
     prompt_tail: list[int] | None = None
@@ -82,7 +91,10 @@ FromTap = TapHello | TapStep
 
 
 class HttpHello(_Message, tag="http_hello"):
-    """The HTTP hooks are in place; the served model's tokenizer lies in this file."""
+    """The HTTP hooks are in place; the served model's tokenizer lies in this file.
+
+    Another `pid` than before means that SGLang was started again: its requests are gone.
+    """
 
     pid: int
     tokenizer: str
@@ -130,16 +142,22 @@ class RequestEnded(_Message, tag="ended"):
     """The HTTP side's view of a request's end.
 
     Args:
-        call: the call's id.
         rid: SGLang's id of the request.
         tokens: tokens that were committed, at a normal end; None when it was aborted.
         reason: why it was aborted.
+        failed: whether that is an error of the request: SGLang refused it.
     """
 
-    call: str
     rid: str
     tokens: int | None
     reason: str
+    failed: bool = False
+
+
+class LiveRequests(_Message, tag="live"):
+    """The ids of all attached requests that the HTTP side has not reported the end of."""
+
+    rids: list[str]
 
 
 class ReadCall(_Message, tag="read"):
@@ -157,7 +175,9 @@ class DeleteCall(_Message, tag="delete"):
     call: str
 
 
-FromHttp = HttpHello | CreateCall | AttachRequest | RequestEnded | ReadCall | DeleteCall
+FromHttp = (
+    HttpHello | CreateCall | AttachRequest | RequestEnded | LiveRequests | ReadCall | DeleteCall
+)
 
 
 class Created(_Message, tag="created"):
@@ -208,18 +228,17 @@ class StopRequest(_Message, tag="stop_request"):
 ToHttp = Created | Attached | CallView | Refused | StopRequest
 
 
-# --- dispatcher → worker, as its command line -----------------------------------------------
+# --- host → worker, as JSON on its standard input ----------------------------------------------
 
 
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What the dispatcher tells a worker when it starts it.
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host tells a worker when it starts it.
 
     Args:
-        spec: the tool's description, without the values of its environment: a command line is
-            public.
-        variables: the names of its environment's variables, which the worker's own one holds.
+        spec: the tool's description; inside a sandbox its environment is all that there is.
         channel: the address to connect to.
         token: what the worker says in its hello.
+        parent: the process that started it, without which it ends.
         sandboxed: whether to enter a sandbox first.
         once: whether to serve one call only.
         registry: the server's tools, which a tool without a sandbox may call.
@@ -227,9 +246,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     """
 
     spec: ToolSpec
-    variables: list[str]
     channel: str
     token: str
+    parent: int
     sandboxed: bool
     once: bool
     registry: list[ToolInfo] = []

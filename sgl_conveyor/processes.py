@@ -28,6 +28,37 @@ def die_with_parent(signum: signal.Signals = signal.SIGKILL) -> Callable[[], Non
     return before_exec
 
 
+def die_with(parent: int, signum: signal.Signals = signal.SIGKILL) -> None:
+    """Let this process get a signal when the thread that started it ends; now, if it has ended.
+
+    Unlike a `preexec_fn`, this costs who starts the process nothing: a program of ours does it to
+    itself, as its first deed.
+
+    Args:
+        parent: the process that started this one.
+        signum: the signal.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signum)
+
+
+def file_of(name: str, data: bytes) -> int:
+    """A descriptor from which this can be read, to its end; it has no path and no limit of size.
+
+    A child inherits it as one of its standard streams, or once it is made inheritable.
+
+    Args:
+        name: what it is called in /proc.
+        data: all of it.
+    """
+    descriptor = os.memfd_create(name)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 def configure_logging(part: str, level: str) -> None:
     """Log to stderr in SGLang's format.
 

@@ -23,10 +23,11 @@ import msgspec
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory
-from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.core import Outcome, TextPiece, ToolError, ToolResult
 from sgl_conveyor.describe import describe, info_of, is_async
-from sgl_conveyor.dispatcher.from_worker import event_of
-from sgl_conveyor.dispatcher.process import Worker, WorkerFactory
+from sgl_conveyor.dispatcher.hosts.host import Worker
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
+from sgl_conveyor.driver import CallDriver, Timer
 from sgl_conveyor.life import CallLife, State
 from sgl_conveyor.tools import HOOKS, Tool
 from sgl_conveyor.worker.loop import run_without_loop
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 #: How a region ends: `stop` is complete, `length` is cut by its limit, `abort` is given up.
 End = Literal["stop", "length", "abort"]
 
+#: The id of the only call that there is.
+_CALL = "call"
 #: Seconds for a call in a sandbox, its worker's start included.
 _SANDBOXED_LIMIT_S = 120.0
 
@@ -160,6 +163,33 @@ def _comparable(result: ToolResult) -> tuple[Any, ...]:
     return outcome.value, outcome.error, outcome.aborted, outcome.emitted, outcome.attachments
 
 
+class _Orders:
+    """The tool's side of a call: what its life instructs, as messages for a worker."""
+
+    def __init__(self) -> None:
+        self._messages: list[m.ToWorker] = []
+
+    def feed(self, pieces: list[TextPiece]) -> None:
+        self._messages.append(m.FeedText(_CALL, pieces))
+
+    def end_input(self, at: float) -> None:
+        self._messages.append(m.EndRegion(_CALL, at))
+
+    def let_finish(self) -> None:
+        self._messages.append(m.FinishCall(_CALL))
+
+    def abort(self, reason: str) -> None:
+        self._messages.append(m.AbortCall(_CALL, reason))
+
+    def kill(self) -> None:
+        self._messages.append(m.CancelCall(_CALL))
+
+    def take(self) -> Iterator[m.ToWorker]:
+        """Those that were not taken yet, and those that come meanwhile."""
+        while self._messages:
+            yield self._messages.pop(0)
+
+
 class _Run:
     """One call, from its life's instructions to a worker and back."""
 
@@ -170,10 +200,18 @@ class _Run:
         self.hooks: list[HookCall] = []
         self._tool = tool
         self._others = {describe(other).name: other for other in others}
-        self._opening = m.OpenCall("call", region)
-        self._life = CallLife(self.spec, partial=partial, start=time.monotonic())
+        self._opening = m.OpenCall(_CALL, region)
+        self._life = CallLife(self.spec, partial=partial, start=time.monotonic(), attached=True)
         self._decoder = m.from_worker()
-        self._to_runner: list[m.ToWorker] = []
+        self._orders = _Orders()
+        self._driver = CallDriver(
+            _CALL,
+            self._life,
+            self._orders,
+            call_later=self._call_later,
+            stop_decoding=_nothing,
+            settled=_nothing,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: CallRunner | None = None
 
@@ -183,10 +221,18 @@ class _Run:
                 await self._in_sandbox(texts, end)
         else:
             await self._here(texts, end)
-        outcome = self._life.outcome
-        if isinstance(outcome.value, bytes):
-            outcome.value = msgspec.json.decode(outcome.value)
-        return ToolRun(ToolResult(outcome), self._life.text, self.hooks)
+        record = self._life.record
+        if isinstance(record.outcome.value, bytes):
+            record.outcome.value = msgspec.json.decode(record.outcome.value)
+        return ToolRun(ToolResult(record.outcome), record.text, self.hooks)
+
+    def _call_later(self, seconds: float, passed: Callable[[], None]) -> Timer:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Plain hooks run without a loop, and nobody could interrupt them.
+            return _NoTimer()
+        return loop.call_later(seconds, passed)
 
     # --- in this process ---
 
@@ -201,20 +247,18 @@ class _Run:
         for event in self._events(texts, end):
             if self._life.state is State.ABORTED:
                 break
-            self._happened(event)
-            while self._to_runner:
-                await runner.handle(self._to_runner.pop(0))
+            self._driver.handle(event)
+            for order in self._orders.take():
+                await runner.handle(order)
 
     def _from_runner(self, message: m.FromWorker) -> None:
         message = self._decoder.decode(m.encode(message))
-        if isinstance(message, m.Drained):
-            self._to_runner.append(m.FinishCall(message.call))
-        elif isinstance(message, m.CallTool):
+        if isinstance(message, m.CallTool):
             task = asyncio.create_task(self._answer(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            self._heard(message)
+            self._driver.heard(message)
 
     async def _answer(self, question: m.CallTool) -> None:
         other = self._others.get(question.tool)
@@ -233,39 +277,42 @@ class _Run:
 
     async def _in_sandbox(self, texts: list[str], end: End) -> None:
         directory = RunDirectory.create()
-        factory = WorkerFactory(directory, unsafe=False)
+        host = LocalHost(directory, unsafe=False)
         inbox: asyncio.Queue[m.FromWorker] = asyncio.Queue()
         made: list[Worker] = []
         running = asyncio.create_task(
-            factory.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
+            host.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
         )
         try:
-            hearing = asyncio.create_task(self._hear(inbox, made))
-            await asyncio.wait({running, hearing}, return_when=asyncio.FIRST_COMPLETED)
-            if not hearing.done():
-                hearing.cancel()
-                self._happened(_lost(await running))
+            if not await self._until(asyncio.create_task(self._hear(inbox, made)), running):
                 return
             made[0].send(self._opening)
             hearing = asyncio.create_task(self._hear(inbox, made))
             for event in self._events(texts, end):
                 if self._life.state is State.ABORTED:
                     break
-                self._happened(event)
-                while self._to_runner:
-                    made[0].send(self._to_runner.pop(0))
+                self._driver.handle(event)
+                for order in self._orders.take():
+                    made[0].send(order)
                 # Let what the worker said meanwhile be heard, as it would be while decoding.
                 await asyncio.sleep(0.001)
-            await asyncio.wait({running, hearing}, return_when=asyncio.FIRST_COMPLETED)
-            if not hearing.done():
-                hearing.cancel()
-                self._happened(_lost(await running))
+            await self._until(hearing, running)
         finally:
             for worker in made:
                 worker.kill()
             await running
-            factory.close()
+            host.close()
             shutil.rmtree(directory.path, ignore_errors=True)
+
+    async def _until(self, hearing: asyncio.Task[None], running: asyncio.Task[str]) -> bool:
+        """Wait for what is heard; False if the worker's process ended before."""
+        await asyncio.wait({running, hearing}, return_when=asyncio.FIRST_COMPLETED)
+        if hearing.done():
+            return True
+        hearing.cancel()
+        error = ToolError("WorkerLost", f"the tool's worker died ({await running})")
+        self._driver.handle(events.ToolFailed(time.monotonic(), error))
+        return False
 
     async def _hear(self, inbox: asyncio.Queue[m.FromWorker], made: list[Worker]) -> None:
         """Take messages until the hello, or until the call is over in its worker."""
@@ -273,46 +320,34 @@ class _Run:
             message = await inbox.get()
             if isinstance(message, (m.WorkerHello, m.Released)):
                 return
-            if isinstance(message, m.Drained):
-                made[0].send(m.FinishCall(message.call))
-            else:
-                self._heard(message)
+            self._driver.heard(message)
+            for order in self._orders.take():
+                made[0].send(order)
 
-    # --- the call's life ---
+    # --- the region ---
 
     def _events(self, texts: list[str], end: End) -> Iterator[events.Event]:
-        yield events.RequestAttached(time.monotonic(), "request")
-        last = len(texts) - 1
-        if end == "abort":
-            for text in texts:
-                yield events.TextCommitted(time.monotonic(), 1, text)
-            yield events.ClientAborted(time.monotonic(), "the client deleted the call")
-            return
-        for number, text in enumerate(texts):
-            finish = end if number == last else None
-            yield events.TextCommitted(time.monotonic(), 1, text, finish)
-        if not texts:
-            yield events.TextCommitted(time.monotonic(), 1, "", end)
-
-    def _heard(self, message: m.FromWorker) -> None:
-        event = event_of(message)
-        if event is not None:
-            self._happened(event)
-
-    def _happened(self, event: events.Event) -> None:
-        for instruction in self._life.handle(event):
-            match instruction:
-                case events.Feed():
-                    self._to_runner.append(m.FeedText("call", instruction.pieces))
-                case events.EndInput():
-                    self._to_runner.append(m.EndRegion("call", instruction.at))
-                case events.AbortTool():
-                    self._to_runner.append(m.AbortCall("call", instruction.reason))
+        *first, last = texts if texts and end != "abort" else [*texts, ""]
+        for text in first:
+            yield events.TextCommitted(time.monotonic(), 1, text)
+        now = time.monotonic()
+        match end:
+            case "stop":
+                yield events.RegionEnded(now, 1, last)
+            case "length":
+                error = ToolError("RegionCut", "the region reached its limit of tokens")
+                yield events.RegionEnded(now, 1, last, error)
+            case "abort":
+                yield events.AbortAsked(now, "the client deleted the call")
 
 
-def _lost(how: str) -> events.ToolFailed:
-    error = ToolError("WorkerLost", f"the tool's worker died ({how})")
-    return events.ToolFailed(time.monotonic(), error)
+class _NoTimer:
+    def cancel(self) -> None:
+        pass
+
+
+def _nothing() -> None:
+    pass
 
 
 def _recording(tool: type[Tool], hooks: list[HookCall]) -> type[Tool]:

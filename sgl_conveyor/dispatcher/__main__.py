@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from sgl_conveyor.dispatcher.config import (
 from sgl_conveyor.dispatcher.dispatcher import Dispatcher
 from sgl_conveyor.processes import configure_logging
 
+logger = logging.getLogger(__name__)
+
 #: Seconds that the tap's hello may come later than that of the HTTP hooks.
 _TAP_LIMIT_S = 10.0
 
@@ -37,8 +40,7 @@ def main() -> int:
         reports.write(msgspec.json.encode(report) + b"\n")
         reports.flush()
 
-    asyncio.run(_run(config, tell))
-    return 0
+    return asyncio.run(_run(config, tell))
 
 
 def _reports_only() -> BinaryIO:
@@ -48,7 +50,7 @@ def _reports_only() -> BinaryIO:
     return reports
 
 
-async def _run(config: DispatcherConfig, tell: Tell) -> None:
+async def _run(config: DispatcherConfig, tell: Tell) -> int:
     dispatcher = Dispatcher(config)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -57,13 +59,15 @@ async def _run(config: DispatcherConfig, tell: Tell) -> None:
     reporting = asyncio.ensure_future(_report(dispatcher, config.hello_limit_s, tell))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, reporting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        serving.result()
+    broken = serving.result() if serving.done() else None
+    if broken is not None:
+        logger.error("%s: this dispatcher ends", broken)
     if reporting.done():
         reporting.result()
     await dispatcher.close()
     for task in (serving, reporting, stopping):
         task.cancel()
+    return 0 if broken is None else 1
 
 
 async def _report(dispatcher: Dispatcher, hello_limit_s: float, tell: Tell) -> None:

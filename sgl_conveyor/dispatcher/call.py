@@ -1,16 +1,17 @@
-"""One call in the dispatcher: its life, its text, and who waits for it."""
+"""One call in the dispatcher: its life, the pool that runs its tool, and who waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-
-from tokenizers import Tokenizer
+from dataclasses import dataclass
 
 from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
-from sgl_conveyor.dispatcher.text import TextOptions, TextStream
+from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.dispatcher.pool import WorkerPool
+from sgl_conveyor.driver import CallDriver
 from sgl_conveyor.specs import ToolSpec
 
 
@@ -19,62 +20,81 @@ class Call:
 
     Args:
         id: the call's id.
-        spec: its tool.
+        pool: the workers of its tool.
         region: its region's name.
-        partial: whether the tool is fed while the region is decoded.
-        start: t = 0, in monotonic seconds.
+        call_life: its life.
+        settled: called when the call has ended, before whoever waits is answered.
     """
 
     def __init__(
-        self, id: str, spec: ToolSpec, *, region: str, partial: bool, start: float
+        self,
+        id: str,
+        pool: WorkerPool,
+        *,
+        region: str,
+        call_life: life.CallLife,
+        settled: Callable[[Call], None],
     ) -> None:
         self.id = id
-        self.spec = spec
+        self.pool = pool
         self.region = region
-        self.life = life.CallLife(spec, partial=partial, start=start)
+        self.life = call_life
         self.ended_at: float | None = None
         #: How many calls this one lies within, and those that its tool has made (by their refs).
         self.depth = 0
         self.children: dict[int, Call] = {}
-        self._options = TextOptions()
-        self._stream: TextStream | None = None
-        self._seen = 0
+        #: Has whoever gives the call its text end that.
+        self.stop_decoding: Callable[[], None] = _nothing
+        self._settled = settled
         self._waiters: list[Callable[[], None]] = []
-        self._deadlines: dict[str, asyncio.TimerHandle] = {}
+        self._driver = CallDriver(
+            id,
+            call_life,
+            _PooledWorker(pool, id),
+            call_later=asyncio.get_running_loop().call_later,
+            stop_decoding=lambda: self.stop_decoding(),
+            settled=self._settle,
+        )
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The call's tool."""
+        return self.life.spec
 
     @property
     def size_bytes(self) -> int:
         """About how much memory the call's text, output and timings hold."""
-        outcome, timings = self.life.outcome, self.life.outcome.timings
+        record = self.life.record
+        outcome, timings = record.outcome, record.timings
         marks = 32 * (len(timings.tokens) + 3 * len(timings.units) + 3 * len(timings.spans))
         files = sum(len(file.data) for file in outcome.attachments)
         value = len(outcome.value) if isinstance(outcome.value, bytes) else 0
-        return len(self.life.text) + len(outcome.emitted) + value + files + marks
+        return len(record.text) + len(outcome.emitted) + value + files + marks
 
-    def attach(self, request: m.AttachRequest) -> None:
-        """Remember how the request's text is shown."""
-        self._options = TextOptions(request.stop, request.keep_stop, request.skip_special_tokens)
+    def begin(self) -> None:
+        """Give the call a worker, or a place in the queue; its tool opens at once.
 
-    def text_event(
-        self, record: m.TapRecord, at: float, tokenizer: Tokenizer
-    ) -> events.Event | None:
-        """Turn a record of the tap into an event; None if it brings nothing new.
-
-        Args:
-            record: what one step committed for this call.
-            at: when it did, in monotonic seconds.
-            tokenizer: the served model's.
+        Raises:
+            CallRefused: the queue is full (503).
         """
-        if self.life.region_ended:
-            return None
-        if record.offset != self._seen:
-            return events.TokensLost(expected=self._seen, got=record.offset)
-        if self._stream is None:
-            self._stream = TextStream(tokenizer, record.prompt_tail or [], self._options)
-        self._seen += len(record.tokens)
-        text = self._stream.feed(record.tokens, record.finish)
-        finish = record.finish.type if record.finish is not None else None
-        return events.TextCommitted(at, len(record.tokens), text, finish)
+        self.pool.open(self.id, self.region)
+        self._driver.begin()
+
+    def handle(self, event: events.Event) -> None:
+        """Take an event, and do what the call's life instructs."""
+        self._driver.handle(event)
+
+    def heard(self, message: m.FromWorker) -> None:
+        """Take what the call's worker said."""
+        self._driver.heard(message)
+
+    def fail(self, error: ToolError) -> None:
+        """End the call where it is, with an error of ours."""
+        self._driver.fail(error)
+
+    def abort(self, reason: str) -> None:
+        """End the call, if what it does can still be prevented."""
+        self.handle(events.AbortAsked(time.monotonic(), reason))
 
     def wait(self, seconds: float, answer: Callable[[], None]) -> None:
         """Call `answer` when the call has ended, or after so many seconds."""
@@ -95,22 +115,12 @@ class Call:
         timer = asyncio.get_running_loop().call_later(seconds, once)
         self._waiters.append(once)
 
-    def settle(self) -> None:
-        """The outcome is there: answer whoever waits."""
+    def _settle(self) -> None:
         if self.ended_at is None:
             self.ended_at = time.monotonic()
+        self._settled(self)
         for answer in list(self._waiters):
             answer()
-
-    def set_deadline(self, name: str, seconds: float, passed: Callable[[], None]) -> None:
-        """Call `passed` after so many seconds, unless the deadline is cleared before."""
-        self.clear_deadline(name)
-        self._deadlines[name] = asyncio.get_running_loop().call_later(seconds, passed)
-
-    def clear_deadline(self, name: str) -> None:
-        """Forget a deadline."""
-        if (timer := self._deadlines.pop(name, None)) is not None:
-            timer.cancel()
 
     def view(self, seq: int) -> m.CallView:
         """What a client may know of the call, as the answer to its request `seq`."""
@@ -120,7 +130,34 @@ class Call:
             tool=self.spec.name,
             region=self.region,
             state=str(self.life.state),
-            text=self.life.text,
+            text=self.life.record.text,
             ended=self.ended_at is not None,
-            outcome=self.life.outcome,
+            outcome=self.life.record.outcome,
         )
+
+
+@dataclass(frozen=True)
+class _PooledWorker:
+    """The tool's side of one call: whichever worker of the pool serves it."""
+
+    pool: WorkerPool
+    call: str
+
+    def feed(self, pieces: list[TextPiece]) -> None:
+        self.pool.feed(self.call, pieces)
+
+    def end_input(self, at: float) -> None:
+        self.pool.end(self.call, at)
+
+    def let_finish(self) -> None:
+        self.pool.finish(self.call)
+
+    def abort(self, reason: str) -> None:
+        self.pool.abort(self.call, reason)
+
+    def kill(self) -> None:
+        self.pool.kill(self.call)
+
+
+def _nothing() -> None:
+    pass

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 from sgl_conveyor.dispatcher.config import Retention
@@ -64,6 +65,9 @@ _K = TypeVar("_K", bound=Kept)
 class CallTable(Generic[_K]):
     """Calls by id, in the order in which they were created.
 
+    Those that ended are kept in the order of their ends besides, with their number of bytes: to
+    forget some costs as much as what is forgotten, whatever is kept.
+
     Args:
         ids: makes the ids.
         retention: when ended calls are forgotten.
@@ -73,11 +77,14 @@ class CallTable(Generic[_K]):
         self._ids = ids
         self._retention = retention
         self._calls: OrderedDict[str, _K] = OrderedDict()
+        # When each ended, and the bytes that it held then.
+        self._ended: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[_K]:
         return iter(list(self._calls.values()))
 
     def add(self, call: _K) -> None:
@@ -86,12 +93,18 @@ class CallTable(Generic[_K]):
         Raises:
             CallRefused: as many calls as may be kept are still running (503).
         """
-        if len(self._calls) >= self._retention.calls:
-            # More than one place, since each sweep looks at all of them.
-            self.sweep(room=1 + self._retention.calls // 100)
+        self.sweep(room=1)
         if len(self._calls) >= self._retention.calls:
             raise CallRefused(503, f"{len(self._calls)} calls are running already: try later")
         self._calls[call.id] = call
+
+    def ended(self, call: _K) -> None:
+        """From now on a call may be forgotten; what it holds is counted as it is now."""
+        if call.id not in self._calls or call.id in self._ended:
+            return
+        ended_at = call.ended_at if call.ended_at is not None else time.monotonic()
+        self._ended[call.id] = (ended_at, size := call.size_bytes)
+        self._held_bytes += size
 
     def get(self, call: str) -> _K | None:
         """The call of this id, or None."""
@@ -115,6 +128,8 @@ class CallTable(Generic[_K]):
     def remove(self, call: str) -> None:
         """Forget a call."""
         self._calls.pop(call, None)
+        _, size = self._ended.pop(call, (0.0, 0))
+        self._held_bytes -= size
 
     def sweep(self, room: int = 0) -> None:
         """Forget ended calls that are too old, and the oldest of those that are too many.
@@ -122,15 +137,12 @@ class CallTable(Generic[_K]):
         Args:
             room: how many places to leave.
         """
-        ended = [c for c in self._calls.values() if c.ended_at is not None]
-        ended.sort(key=lambda c: c.ended_at or 0.0)
         too_old = time.monotonic() - self._retention.seconds
-        held = sum(c.size_bytes for c in ended)
-        surplus = len(self._calls) + room - self._retention.calls
-        for call in ended:
-            old = (call.ended_at or 0.0) < too_old
-            if not old and surplus <= 0 and held <= self._retention.bytes:
-                break
-            del self._calls[call.id]
-            surplus -= 1
-            held -= call.size_bytes
+        most = self._retention.calls - room
+        while self._ended:
+            first = next(iter(self._ended))
+            old = self._ended[first][0] < too_old
+            many = len(self._calls) > most or self._held_bytes > self._retention.bytes
+            if not old and not many:
+                return
+            self.remove(first)

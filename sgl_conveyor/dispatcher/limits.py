@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 
+from sgl_conveyor.dispatcher.hosts.host import Worker
 from sgl_conveyor.dispatcher.placement import Placement
-from sgl_conveyor.dispatcher.process import Worker
 from sgl_conveyor.specs import ToolSpec
+
+logger = logging.getLogger(__name__)
 
 #: Seconds on top of the tool's own limit before a worker that does not answer is killed.
 GRACE_S = 1.0
 #: Seconds that a sandboxed call may take to abort: killing its process undoes all that it did.
 _SANDBOX_ABORT_S = 1.0
+#: Looks in a row that may fail to read a worker's memory, and seconds that one look may take.
+MAX_UNREAD = 5
+_LOOK_LIMIT_S = 5.0
 
 
 def release_by(spec: ToolSpec) -> float:
@@ -22,29 +28,48 @@ def release_by(spec: ToolSpec) -> float:
     return time.monotonic() + limit
 
 
-def overdue(seat: Placement, spec: ToolSpec, now: float) -> str | None:
+def overdue(placement: Placement, spec: ToolSpec, now: float) -> str | None:
     """Why a call has taken too long in its worker; None if it has not.
 
     Args:
-        seat: the call's, with a worker.
+        placement: the call's, with a worker.
         spec: its tool.
         now: in monotonic seconds.
     """
-    if seat.release_by is not None and now > seat.release_by:
+    if placement.release_by is not None and now > placement.release_by:
         return "it did not end in time after its abort or its result"
-    if seat.owed and now - seat.answered_at > spec.limits.timeout_s + GRACE_S:
+    if placement.owed and now - placement.answered_at > spec.limits.timeout_s + GRACE_S:
         return f"a hook took longer than {spec.limits.timeout_s:g} s"
     return None
 
 
-async def over_memory(workers: Iterable[Worker], limit: int) -> AsyncIterator[Worker]:
-    """The workers that hold more memory than they may, with all that they started.
+class MemoryWatch:
+    """Looks at workers' memory; one that cannot be read for a while counts as too much.
 
     Args:
-        workers: to look at.
-        limit: of each (bytes).
+        limit: of each worker, with all that it started (bytes).
     """
-    for worker in workers:
-        # It reads /proc, which takes milliseconds on a machine with many processes.
-        if await asyncio.to_thread(worker.memory_bytes, limit) > limit:
-            yield worker
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._unread: dict[Worker, int] = {}
+
+    async def over(self, workers: Iterable[Worker]) -> AsyncIterator[tuple[Worker, str]]:
+        """The workers that must end, and why.
+
+        Args:
+            workers: to look at.
+        """
+        before, self._unread = self._unread, {}
+        for worker in workers:
+            try:
+                async with asyncio.timeout(_LOOK_LIMIT_S):
+                    held = await worker.memory_bytes(self._limit)
+            except Exception as error:
+                self._unread[worker] = failed = before.get(worker, 0) + 1
+                logger.warning("%s worker %s: %s", worker.spec.name, worker.pid, error)
+                if failed >= MAX_UNREAD:
+                    yield worker, f"the memory of the tool's processes cannot be read ({error})"
+                continue
+            if held > self._limit:
+                yield worker, f"the tool's processes hold more than {self._limit} bytes together"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.dispatcher.process import Worker
+from sgl_conveyor.dispatcher.hosts.host import Worker
 
 _MESSAGES_AT_ONCE = 1000
 _MESSAGES_A_SECOND = 200
@@ -25,7 +25,9 @@ class Placement:
         self.call = call
         #: What a fresh worker would have to be told; None if the call cannot begin again.
         self.log: list[m.ToWorker] | None = [] if replayable else None
-        self._log_bytes = 0
+        self._log_chars = 0
+        #: Whether all its units have run and the worker asks whether it may finish.
+        self.drained = False
         #: Whether the worker may have begun to finish.
         self.finishing = False
         self.worker: Worker | None = None
@@ -33,38 +35,71 @@ class Placement:
         self.waiting_bytes = 0
         # Hooks that the worker owes an answer for, and when it answered last.
         self.owed = 0
-        self.fed = 0
+        self._fed = 0
         self.answered_at = 0.0
-        self.assigned_at = 0.0
+        self._assigned_at = 0.0
         # Messages to the worker, and from it.
-        self.told = 0
+        self._told = 0
         self.heard = 0
         #: When an abort, or the end after a result, must have been answered.
         self.release_by: float | None = None
 
-    def remember(self, message: m.ToWorker) -> None:
-        """Keep what the worker was told, for another one; up to a limit."""
-        if self.log is None or not isinstance(message, (m.OpenCall, m.FeedText, m.EndRegion)):
-            return
-        if isinstance(message, m.FeedText):
-            self._log_bytes += sum(len(piece.text) for piece in message.pieces)
-        if self._log_bytes > MAX_LOG_CHARS:
-            self.log = None
+    def begin(self, worker: Worker) -> None:
+        """Have a worker from now on; it is told all that waits."""
+        self.worker = worker
+        self.answered_at = self._assigned_at = time.monotonic()
+        self.waiting_bytes = 0
+        waiting, self.waiting = self.waiting, []
+        for message in waiting:
+            self.tell(worker, message)
+
+    def tell(self, worker: Worker, message: m.ToWorker) -> None:
+        """Send the call's worker a message, and count what it owes for it.
+
+        Args:
+            worker: the call's.
+            message: for it.
+        """
+        if isinstance(message, (m.OpenCall, m.FeedText)):
+            if not self.owed:
+                self.answered_at = time.monotonic()
+            self.owed += 1
+        self._told += 1
+        self._remember(message)
+        worker.send(message)
+
+    def answered(self, message: m.Opened | m.Progress) -> None:
+        """The worker has done what it owed, or a part of it."""
+        if isinstance(message, m.Opened):
+            self.owed = max(0, self.owed - 1)
         else:
-            self.log.append(message)
+            self.owed = max(0, self.owed - (message.fed - self._fed))
+            self._fed = message.fed
+        self.answered_at = time.monotonic()
 
     def restart(self) -> None:
         """Wait for another worker, once: what the lost one was told will be told again."""
         assert self.log is not None
         self.worker = None
         self.waiting, self.log = self.log, None
-        self.owed = self.fed = self.told = self.heard = 0
-        self.finishing = False
+        self.owed = self._fed = self._told = self.heard = 0
+        self.drained = self.finishing = False
 
     def allowance(self) -> float:
         """How many messages the call may have sent: several for each that it got, some a second.
 
         Our own worker stays far below; what a model wrote in its process need not.
         """
-        seconds = time.monotonic() - self.assigned_at
-        return _MESSAGES_AT_ONCE + 4 * self.told + _MESSAGES_A_SECOND * seconds
+        seconds = time.monotonic() - self._assigned_at
+        return _MESSAGES_AT_ONCE + 4 * self._told + _MESSAGES_A_SECOND * seconds
+
+    def _remember(self, message: m.ToWorker) -> None:
+        """Keep what the worker was told, for another one; up to a limit."""
+        if self.log is None or not isinstance(message, (m.OpenCall, m.FeedText, m.EndRegion)):
+            return
+        if isinstance(message, m.FeedText):
+            self._log_chars += sum(len(piece.text) for piece in message.pieces)
+        if self._log_chars > MAX_LOG_CHARS:
+            self.log = None
+        else:
+            self.log.append(message)

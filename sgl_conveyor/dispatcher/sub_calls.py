@@ -20,17 +20,13 @@ MAX_RUNNING = 256
 class Calls(Protocol):
     """What the dispatcher does for us."""
 
-    def open_call(self, tool: str, region: str, *, partial: bool, start: float) -> Call:
+    def open_call(
+        self, tool: str, region: str, *, partial: bool, start: float, attached: bool = False
+    ) -> Call:
         """Create a call."""
-
-    def handle(self, call: Call, event: events.Event) -> None:
-        """Take an event of a call."""
 
     def forget(self, call: Call) -> None:
         """Keep an ended call no longer: no client can read it."""
-
-    def answer_tool(self, call: Call, answer: m.ToolAnswer) -> None:
-        """Give a call's tool the answer to a question of its own."""
 
 
 class SubCalls:
@@ -49,13 +45,9 @@ class SubCalls:
             child = self._open(parent, question)
         except CallRefused as refused:
             error = ToolError("Refused", refused.message)
-            self._calls.answer_tool(
-                parent, m.ToolAnswer(parent.id, question.ref, Outcome(error=error))
-            )
+            parent.pool.answer(m.ToolAnswer(parent.id, question.ref, Outcome(error=error)))
             return
-        now = time.monotonic()
-        self._calls.handle(child, events.RequestAttached(now, ""))
-        self._calls.handle(child, events.TextCommitted(now, 0, question.text, "stop"))
+        child.handle(events.RegionEnded(time.monotonic(), 0, question.text))
         child.wait(m.MAX_WAIT_S, self._answerer(parent, child, question.ref))
 
     def _open(self, parent: Call, question: m.CallTool) -> Call:
@@ -68,7 +60,7 @@ class SubCalls:
         if len(parent.children) >= MAX_RUNNING:
             raise CallRefused(503, f"{MAX_RUNNING} calls of this one are running already")
         child = self._calls.open_call(
-            question.tool, parent.region, partial=False, start=time.monotonic()
+            question.tool, parent.region, partial=False, start=time.monotonic(), attached=True
         )
         child.depth = parent.depth + 1
         parent.children[question.ref] = child
@@ -85,10 +77,10 @@ class SubCalls:
                 return
             del parent.children[ref]
             self._calls.forget(child)
-            full = child.life.outcome
+            full = child.life.record.outcome
             # The rest may be more than a frame holds, and is for clients.
             outcome = Outcome(value=full.value, error=full.error, aborted=full.aborted)
-            self._calls.answer_tool(parent, m.ToolAnswer(parent.id, ref, outcome))
+            parent.pool.answer(m.ToolAnswer(parent.id, ref, outcome))
 
         return answer
 
@@ -102,7 +94,6 @@ class SubCalls:
         child = parent.children.pop(ref, None)
         if child is None:
             return
-        aborted = events.ClientAborted(time.monotonic(), "the call that made this one gave it up")
-        self._calls.handle(child, aborted)
+        child.abort("the call that made this one gave it up")
         # One that finishes already cannot be stopped: it is kept until it has.
         child.wait(m.MAX_WAIT_S, lambda: self._calls.forget(child))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import uuid
@@ -26,6 +27,8 @@ DISPATCHER_GONE = (
 )
 
 _ATTACHED = "_conveyor_attached"
+#: Seconds between two lists of live requests.
+_NAMING_INTERVAL_S = 5.0
 _MAX_REASON_CHARS = 2000
 _RID = re.compile(r"[0-9a-f]{32}")
 
@@ -39,6 +42,9 @@ class Admission:
 
     def __init__(self, control: Callable[[], ControlClient]) -> None:
         self._control = control
+        # Requests whose end was not reported, by their ids.
+        self._live: dict[str, _Attached] = {}
+        self._names_its_requests = False
 
     def register(self) -> None:
         """Register the hooks; they are applied when SGLang loads its plugins."""
@@ -51,15 +57,24 @@ class Admission:
         self, original: Callable[..., Awaitable[Any]], obj: Any, request: Any
     ) -> Any:
         """`/generate`: attach before the response begins, so that a refusal has its status."""
-        if call_of(obj) is not None:
-            try:
-                await self._attach(obj)
-            except HTTPException as refused:
-                from fastapi.responses import JSONResponse
+        if call_of(obj) is None:
+            return await original(obj, request)
+        try:
+            attached = await self._attach(obj)
+        except HTTPException as refused:
+            from fastapi.responses import JSONResponse
 
-                body = {"error": {"message": refused.detail}}
-                return JSONResponse(body, status_code=refused.status_code)
-        return await original(obj, request)
+            body = {"error": {"message": refused.detail}}
+            return JSONResponse(body, status_code=refused.status_code)
+        streams = False
+        try:
+            response = await original(obj, request)
+            streams = bool(obj.stream)
+            return response
+        finally:
+            if not streams:
+                # It has ended, and said so, unless SGLang refused it before it began.
+                self._report(attached, None, "the request never ran", failed=True)
 
     def generate_request(
         self,
@@ -77,21 +92,25 @@ class Admission:
         self, original: Callable[..., AsyncIterator[Any]], manager: Any, obj: Any, request: Any
     ) -> AsyncIterator[Any]:
         attached = await self._attach(obj)
-        reason = "the client disconnected"
+        reason, failed = "the client disconnected", False
         try:
             async for output in original(manager, obj, request):
                 ended = output["meta_info"].get("finish_reason")
                 if ended is not None and ended["type"] == "abort":
                     why = str(ended.get("message") or "the request was aborted")
-                    self._report(attached, None, why)
+                    # Only an error of the request has a status.
+                    self._report(attached, None, why, failed=ended.get("status_code") is not None)
                 elif ended is not None:
-                    self._report(attached, output["meta_info"]["completion_tokens"], "")
+                    self._report(attached, output["meta_info"]["completion_tokens"])
                 yield output
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = str(getattr(error, "detail", error)) or type(error).__name__
+            # That the client has left is a ValueError of SGLang's too, and no fault of the request.
+            left = request is not None and await request.is_disconnected()
+            failed = isinstance(error, (ValueError, HTTPException)) and not left
             raise
         finally:
-            self._report(attached, None, reason)
+            self._report(attached, None, reason, failed=failed)
 
     async def _attach(self, obj: Any) -> _Attached:
         """Attach a request to the call that it names, once.
@@ -112,46 +131,77 @@ class Admission:
             obj.rid = uuid.uuid4().hex
         params = obj.sampling_params
         stop = params.get("stop") or []
+        attached = _Attached(call, obj.rid)
         try:
-            await self._control().ask(
+            await self._ask_to_attach(attached, params, stop)
+        except CallRefused as refused:
+            raise HTTPException(refused.status, refused.message) from None
+        except DispatcherGone:
+            raise HTTPException(503, DISPATCHER_GONE) from None
+        setattr(obj, _ATTACHED, attached)
+        # A response that never begins never ends: then the request's own end is what we see.
+        weakref.finalize(obj, self._abandoned, attached, asyncio.get_running_loop()).atexit = False
+        return attached
+
+    async def _ask_to_attach(self, attached: _Attached, params: Any, stop: Any) -> None:
+        """Have the dispatcher take the request; whatever goes wrong, it hears of its end."""
+        control = self._control()
+        if not self._names_its_requests:
+            self._names_its_requests = True
+            control.supervisor.keep("list of live requests", self._name_requests)
+        self._live[attached.rid] = attached
+        try:
+            await control.ask(
                 lambda seq: m.AttachRequest(
                     seq,
-                    call,
-                    obj.rid,
+                    attached.call,
+                    attached.rid,
                     [stop] if isinstance(stop, str) else list(stop),
                     bool(params.get("no_stop_trim", False)),
                     bool(params.get("skip_special_tokens", True)),
                 )
             )
-        except CallRefused as refused:
-            raise HTTPException(refused.status, refused.message) from None
-        except DispatcherGone:
-            raise HTTPException(503, DISPATCHER_GONE) from None
-        attached = _Attached(call, obj.rid)
-        setattr(obj, _ATTACHED, attached)
-        # A response that never begins never ends: then the request's own end is what we see.
-        weakref.finalize(obj, self._abandoned, attached, asyncio.get_running_loop()).atexit = False
-        return attached
+        except CallRefused:
+            # There is no such request for the dispatcher; one of the same id may be another's.
+            attached.reported = True
+            if self._live.get(attached.rid) is attached:
+                del self._live[attached.rid]
+            raise
+        except BaseException:
+            # It may have been attached all the same: its answer came too late, or nobody waits.
+            self._report(attached, None, "the request was given up before it began")
+            raise
+
+    async def _name_requests(self) -> None:
+        """Tell the dispatcher every few seconds which requests are still alive."""
+        while True:
+            await asyncio.sleep(_NAMING_INTERVAL_S)
+            with contextlib.suppress(DispatcherGone):
+                self._control().tell(m.LiveRequests(list(self._live)))
 
     def _abandoned(self, attached: _Attached, loop: asyncio.AbstractEventLoop) -> None:
         """A request is forgotten, in whatever thread the collector runs."""
         if not attached.reported and not loop.is_closed():
             loop.call_soon_threadsafe(self._report, attached, None, "the request never ran")
 
-    def _report(self, attached: _Attached, tokens: int | None, reason: str) -> None:
+    def _report(
+        self, attached: _Attached, tokens: int | None, reason: str = "", *, failed: bool = False
+    ) -> None:
         """Report a request's end, once.
 
         Args:
             attached: the request.
             tokens: how many were committed, at a normal end.
             reason: why it ended otherwise.
+            failed: whether that is an error of the request.
         """
         if attached.reported:
             return
         attached.reported = True
+        self._live.pop(attached.rid, None)
         reason = reason[:_MAX_REASON_CHARS].encode(errors="replace").decode()
         try:
-            self._control().tell(m.RequestEnded(attached.call, attached.rid, tokens, reason))
+            self._control().tell(m.RequestEnded(attached.rid, tokens, reason, failed))
         except DispatcherGone:
             # Its calls are gone with it.
             logger.debug("no dispatcher to hear that request %s ended", attached.rid)

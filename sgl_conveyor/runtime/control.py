@@ -14,6 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure, send_now
 from sgl_conveyor.errors import CallRefused, DispatcherGone, DispatcherSlow, ProtocolError
+from sgl_conveyor.supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,10 @@ class ControlClient:
         events = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         self._monitor = self._socket.get_monitor_socket(events)
         self._connected = asyncio.Event()
-        self._tasks = [
-            asyncio.ensure_future(self._watch_connection()),
-            asyncio.ensure_future(self._listen()),
-        ]
+        #: Keeps what runs beside the requests.
+        self.supervisor = Supervisor()
+        self.supervisor.keep("watch of the dispatcher's connection", self._watch_connection)
+        self.supervisor.keep("listener to the dispatcher", self._listen)
         self._socket.connect(directory.control)
 
     async def connected(self, seconds: float) -> None:

@@ -23,15 +23,16 @@ _STREAMER = "sglang.srt.managers.scheduler_components.output_streamer.SchedulerO
 #: As many prompt tokens as SGLang's own detokenizer looks back on.
 PROMPT_TAIL = 5
 _MARK = "_conveyor"
+_MAX_MESSAGE_CHARS = 2000
 
 
 class _Tapped:
     """What the tap remembers of a request, on the request itself: it survives a retraction."""
 
-    __slots__ = ("call", "finished", "sent")
+    __slots__ = ("finished", "rid", "sent")
 
-    def __init__(self, call: str) -> None:
-        self.call = call
+    def __init__(self, rid: str) -> None:
+        self.rid = rid
         self.sent = 0
         self.finished = False
 
@@ -93,11 +94,11 @@ def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
     It runs for each tapped request at each step: the common case, one more token, comes first.
     """
     if tapped is _UNKNOWN:
-        found = _call_of(req)
-        tapped = _Tapped(found) if found is not None else None  # type: ignore[assignment]
-        setattr(req, _MARK, tapped)
-        if found is None:
+        if not _is_ours(req):
+            setattr(req, _MARK, None)
             return None
+        tapped = _Tapped(req.rid)
+        setattr(req, _MARK, tapped)
     offset = tapped.sent
     if req.finished_reason is None:
         ids = req.output_ids
@@ -107,8 +108,8 @@ def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
         tapped.sent = offset + count
         tokens = [ids[-1]] if count == 1 else list(ids[offset:])
         if offset:
-            return m.TapRecord(tapped.call, offset, tokens)
-        return m.TapRecord(tapped.call, 0, tokens, _prompt_tail(req))
+            return m.TapRecord(tapped.rid, offset, tokens)
+        return m.TapRecord(tapped.rid, 0, tokens, _prompt_tail(req))
     # With overlap a finished request comes twice, the second time with a token too many.
     if tapped.finished or req.finished_output:
         return None
@@ -116,7 +117,7 @@ def _record(req: Any, tapped: _Tapped) -> m.TapRecord | None:
     tokens = list(req.output_ids_through_stop[offset:])
     tapped.sent = offset + len(tokens)
     tail = None if offset else _prompt_tail(req)
-    return m.TapRecord(tapped.call, offset, tokens, tail, _finish(req.finished_reason))
+    return m.TapRecord(tapped.rid, offset, tokens, tail, _finish(req.finished_reason))
 
 
 def _prompt_tail(req: Any) -> list[int]:
@@ -124,17 +125,23 @@ def _prompt_tail(req: Any) -> list[int]:
     return list(req.origin_input_ids_unpadded[-PROMPT_TAIL:])
 
 
-def _call_of(req: Any) -> str | None:
+def _is_ours(req: Any) -> bool:
     custom = req.sampling_params.custom_params
     ours = custom.get("conveyor") if isinstance(custom, dict) else None
-    call = ours.get("call") if isinstance(ours, dict) else None
-    return call if isinstance(call, str) else None
+    return isinstance(ours, dict) and isinstance(ours.get("call"), str)
 
 
 def _finish(reason: Any) -> m.Finish:
     data = reason.to_json()
     matched = data.get("matched")
-    return m.Finish(data["type"], matched if isinstance(matched, (str, int)) else None)
+    # Only an error of the request has a status, a grammar that does not compile say.
+    failed = data.get("status_code") is not None
+    return m.Finish(
+        data["type"],
+        matched if isinstance(matched, (str, int)) else None,
+        str(data.get("message", ""))[:_MAX_MESSAGE_CHARS] if failed else "",
+        failed,
+    )
 
 
 def register_tap(directory: RunDirectory) -> None:

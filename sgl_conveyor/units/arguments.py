@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 import ijson
 from ijson.utils import sendable_list
 
+from sgl_conveyor.encodable import encodable
+from sgl_conveyor.units.half_pairs import HalfPair, HalfPairs
+
 #: Containers within each other.
 MAX_DEPTH = 64
 #: Characters of a value's path, which each item of a list repeats.
@@ -39,12 +42,15 @@ class _Container:
     def __init__(self, value: dict[str, Any] | list[Any], path: str) -> None:
         self.value = value
         self.path = path
-        self.key = ""
+        #: The key of the value that comes next, once it is complete.
+        self.key: str | None = None
 
     def place(self) -> str:
         """The path of the value that comes next."""
         if isinstance(self.value, list):
             return f"{self.path}[{len(self.value)}]"
+        if self.key is None:
+            return f"a key of {self.path}" if self.path else "a key"
         if not self.key.isidentifier():
             return f"{self.path}[{json.dumps(self.key, ensure_ascii=False)}]"
         return f"{self.path}.{self.key}" if self.path else self.key
@@ -52,8 +58,9 @@ class _Container:
     def add(self, value: Any) -> None:
         if isinstance(self.value, list):
             self.value.append(value)
-        else:
+        elif self.key is not None:
             self.value[self.key] = value
+            self.key = None
 
 
 class ArgumentSplitter:
@@ -65,6 +72,7 @@ class ArgumentSplitter:
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = sendable_list()
         self._parser = _parse(self._events)
+        self._half_pairs = HalfPairs()
         self._open: list[_Container] = []
         self._bytes = 0
         self._root_is_complete = False
@@ -75,14 +83,26 @@ class ArgumentSplitter:
         Raises:
             ValueError: the text is no JSON, too long or too deep; what came before is
                 handed over first.
+            HalfPair: a string holds half of a surrogate pair, of which the parser would make
+                a question mark.
         """
-        data = text.encode(errors="replace")
+        half = self._half_pairs.feed(text)
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            itself = (error.start, encodable(text[error.start]))
+            half = min(half or itself, itself)
+        if half is not None:
+            # With the backslash: the parser refuses one outside of a string.
+            data = text[: half[0]].encode()
         within = data[: MAX_BYTES - self._bytes]
         self._bytes += len(within)
         if within:
             yield from self._push(within)
         if len(within) < len(data):
             raise ValueError(f"the arguments are longer than {MAX_BYTES} bytes")
+        if half is not None:
+            raise HalfPair(self._open[-1].place() if self._open else "the arguments", half[1])
 
     def close(self) -> Iterator[Argument]:
         """The values that the end of the text makes certain.
@@ -151,12 +171,25 @@ class ArgumentSplitter:
         return argument
 
 
+def half_pair_of(text: str) -> HalfPair | None:
+    """The half of a surrogate pair that ends the arguments in this text, if it is what ends them.
+
+    pydantic refuses one too, but cannot say in which argument it stands.
+    """
+    try:
+        for _ in ArgumentSplitter().feed(text):
+            pass
+    except HalfPair as half:
+        return half
+    except ValueError:
+        return None
+    return None
+
+
 def _sentence(error: Exception) -> str:
     """The parser's message without the text around the place, which it quotes over lines."""
     if isinstance(error, (SystemError, ArithmeticError)):
         return "a number is out of range"
-    if isinstance(error, UnicodeDecodeError):
-        return "a string holds half of a surrogate pair"
     text = error.args[0] if error.args else ""
     if isinstance(text, bytes):
         text = text.decode(errors="replace")

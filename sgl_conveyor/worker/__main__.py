@@ -13,6 +13,7 @@ import msgspec
 from sgl_conveyor.channel import configure, path_of
 from sgl_conveyor.errors import ConfigurationError, ConveyorError
 from sgl_conveyor.messages import WorkerConfig
+from sgl_conveyor.processes import die_with, file_of
 
 
 def main(argv: list[str]) -> int:
@@ -23,7 +24,12 @@ def main(argv: list[str]) -> int:
         "--describe", nargs="+", metavar="TOOL", help="print the tools' descriptions as JSON"
     )
     task.add_argument("--check-sandbox", action="store_true", help="make a sandbox, or say why not")
-    task.add_argument("--serve", metavar="JSON", help="serve one tool (started by the dispatcher)")
+    task.add_argument(
+        "--serve",
+        metavar="TOOL",
+        help="serve one tool, whose configuration comes on standard input; TOOL is for readers of "
+        "process lists (started by the dispatcher)",
+    )
     args = parser.parse_args(argv)
     try:
         if args.describe:
@@ -33,7 +39,7 @@ def main(argv: list[str]) -> int:
 
             check()
             return 0
-        return _serve(msgspec.json.decode(args.serve, type=WorkerConfig))
+        return _serve(msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerConfig))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
@@ -60,8 +66,12 @@ def _describe(sources: list[str]) -> int:
 
 
 def _serve(config: WorkerConfig) -> int:
+    if not config.inside:
+        die_with(config.parent)
     if config.sandboxed and not config.inside:
         _enter_sandbox(config)
+    # The configuration has been read: a tool that reads finds nothing.
+    _become_stdin(os.open(os.devnull, os.O_RDONLY))
     import zmq
 
     from sgl_conveyor import messages as m
@@ -92,19 +102,19 @@ def _enter_sandbox(config: WorkerConfig) -> None:
 
     within = msgspec.structs.replace(config, channel=f"ipc://{CHANNEL}", inside=True)
     argv = command(
-        [
-            sys.executable,
-            "-m",
-            "sgl_conveyor.worker",
-            "--serve",
-            msgspec.json.encode(within).decode(),
-        ],
+        [sys.executable, "-m", "sgl_conveyor.worker", "--serve", config.spec.source],
         channel=path_of(config.channel),
         module=config.spec.source.partition(":")[0],
-        environment={name: os.environ[name] for name in config.variables},
+        environment=config.spec.environment,
     )
+    _become_stdin(file_of("worker-config", msgspec.json.encode(within)))
     # Not even bubblewrap keeps our environment: its memory may be seen from inside.
     os.execve(argv[0], argv, {"PATH": os.environ.get("PATH", os.defpath)})
+
+
+def _become_stdin(descriptor: int) -> None:
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
 
 
 if __name__ == "__main__":

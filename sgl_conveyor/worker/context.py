@@ -11,6 +11,7 @@ import msgspec
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import Outcome, ToolError, ToolResult
+from sgl_conveyor.encodable import encodable
 from sgl_conveyor.specs import ToolInfo
 from sgl_conveyor.timings import Span
 
@@ -79,8 +80,3 @@ class CallContext:
                 unread = ToolError("ProtocolError", f"its result cannot be read: {error}")
                 outcome = Outcome(error=unread)
             answer.set_result(outcome)
-
-
-def encodable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (lone surrogates) as `?`."""
-    return text.encode(errors="replace").decode()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import zmq
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import LoopSocket, Outbox
+from sgl_conveyor.channel import LoopSocket
 from sgl_conveyor.describe import is_async
+from sgl_conveyor.errors import QueueOverflow
 from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.tools import Tool
-from sgl_conveyor.worker.runner import CallRunner, cancelling_limit
-
-#: Seconds until a frame is sent again that the dispatcher did not take.
-_AGAIN_S = 0.01
+from sgl_conveyor.worker.inbox import Inbox
+from sgl_conveyor.worker.outgoing import Outgoing
+from sgl_conveyor.worker.runner import CallRunner, Send, cancelling_limit, error_of
 
 
 def serve(
@@ -49,20 +49,67 @@ def _serve_sync(
     channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec, *, once: bool
 ) -> None:
     """One call at a time and no event loop: a hook may start one of its own."""
-    decoder = m.to_worker()
-    owner = (os.getpid(), threading.get_ident())
-    runner: CallRunner | None = None
+    serving = _PlainCalls(channel, tool, spec)
+    while not (once and serving.one_is_over):
+        serving.handle_next()
 
-    def send(message: m.FromWorker) -> None:
-        _check_thread(owner)
-        channel.send(m.encode(message))
 
-    while not (once and runner is not None and runner.over):
-        message = decoder.decode(channel.recv())
+class _PlainCalls:
+    """The calls of a worker with plain hooks, one after the other.
+
+    Between two units it looks at what has come: an abort drops what waits before it. Only a hook
+    that runs already cannot be interrupted.
+    """
+
+    def __init__(self, channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec) -> None:
+        self._channel = channel
+        self._tool = tool
+        self._spec = spec
+        self._decoder = m.to_worker()
+        self._owner = (os.getpid(), threading.get_ident())
+        self._runner: CallRunner | None = None
+        self._inbox = Inbox()
+
+    @property
+    def one_is_over(self) -> bool:
+        return self._runner is not None and self._runner.over
+
+    def handle_next(self) -> None:
+        """Wait for a message of a call, and do what it asks for."""
+        while not self._inbox:
+            self._take(self._channel.recv())
+        self._take_all()
+        if self._runner is not None:
+            run_without_loop(self._runner.handle(self._inbox.take()))
+
+    def _interrupted(self) -> bool:
+        self._take_all()
+        return self._inbox.ending
+
+    def _take_all(self) -> None:
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self._take(self._channel.recv(zmq.DONTWAIT))
+
+    def _take(self, frame: bytes) -> None:
+        message = self._decoder.decode(frame)
         if isinstance(message, m.OpenCall):
-            runner = CallRunner(tool, spec, message, send)
-        if runner is not None and runner.call == message.call:
-            run_without_loop(runner.handle(message))
+            self._inbox = Inbox()
+            self._runner = CallRunner(
+                self._tool, self._spec, message, self._send, interrupted=self._interrupted
+            )
+        runner = self._runner
+        if runner is None or runner.call != message.call or runner.over or runner.aborting:
+            return
+        try:
+            self._inbox.put(message, len(frame))
+        except QueueOverflow as error:
+            self._send(m.HookRaised(runner.call, error_of(error)))
+            self._inbox.put(m.AbortCall(runner.call, str(error)), 0)
+
+    def _send(self, message: m.FromWorker) -> None:
+        _check_thread(self._owner)
+        self._channel.send(m.encode(message))
 
 
 def run_without_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -90,7 +137,7 @@ async def _serve_async(
 
     def send(message: m.FromWorker) -> None:
         _check_thread(owner)
-        outgoing.put(m.encode(message))
+        outgoing.put(message)
 
     def over(call: str) -> None:
         tasks.pop(call, None)
@@ -102,12 +149,12 @@ async def _serve_async(
             if isinstance(message, m.OpenCall):
                 limit = cancelling_limit(spec.limits.timeout_s)
                 runner = CallRunner(tool, spec, message, send, limit, registry)
-                tasks[message.call] = _CallTask(runner, over)
+                tasks[message.call] = _CallTask(runner, send, over)
             if message.call in tasks:
-                tasks[message.call].put(message)
+                tasks[message.call].put(message, len(frame))
 
     socket = LoopSocket(channel, received)
-    outgoing = _Outgoing(socket)
+    outgoing = Outgoing(socket)
     receiving = asyncio.ensure_future(socket.listen())
     if once:
         first_over = asyncio.ensure_future(one_is_over.wait())
@@ -116,48 +163,6 @@ async def _serve_async(
         receiving.cancel()
     else:
         await receiving
-
-
-def _lost(error: zmq.ZMQError) -> None:
-    raise error
-
-
-class _Outgoing:
-    """Frames in their order; those that the dispatcher does not read yet are kept."""
-
-    def __init__(self, socket: LoopSocket) -> None:
-        self._outbox = Outbox(self._send, _lost)
-        self._socket = socket
-        self._kept: deque[tuple[bytes, ...]] = deque()
-        self._again: asyncio.Task[None] | None = None
-
-    def put(self, frame: bytes) -> None:
-        """Send it soon."""
-        self._outbox.put(frame)
-
-    async def sent(self) -> None:
-        """Wait until all is sent."""
-        self._outbox.flush()
-        if self._again is not None:
-            await self._again
-
-    def _send(self, *frames: bytes) -> None:
-        if not self._kept:
-            try:
-                self._socket.send(*frames)
-                return
-            except zmq.Again:
-                self._again = asyncio.ensure_future(self._send_kept())
-        self._kept.append(frames)
-
-    async def _send_kept(self) -> None:
-        while self._kept:
-            try:
-                self._socket.send(*self._kept[0])
-            except zmq.Again:
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                self._kept.popleft()
 
 
 def _check_thread(owner: tuple[int, int]) -> None:
@@ -171,36 +176,47 @@ class _CallTask:
 
     Args:
         runner: the call's runner.
+        send: sends a message to the dispatcher.
         over: called with the call's id when it is over.
     """
 
-    def __init__(self, runner: CallRunner, over: Callable[[str], None]) -> None:
+    def __init__(self, runner: CallRunner, send: Send, over: Callable[[str], None]) -> None:
         self._runner = runner
+        self._send = send
         self._over = over
-        self._inbox: asyncio.Queue[m.ToWorker] = asyncio.Queue()
+        self._inbox = Inbox()
+        self._something = asyncio.Event()
         self._handling = False
         self._ended = False
         self._task = asyncio.create_task(self._run())
 
-    def put(self, message: m.ToWorker) -> None:
-        """Take a message; an abort or a cancel also ends the hook that runs."""
+    def put(self, message: m.ToWorker, size: int) -> None:
+        """Take a message of so many bytes; an abort or a cancel also ends the hook that runs."""
         if isinstance(message, m.ToolAnswer):
             # The hook that runs waits for it.
             self._runner.answer(message)
             return
-        ends = isinstance(message, (m.AbortCall, m.CancelCall))
-        if ends and not self._runner.aborting:
-            while not self._inbox.empty():
-                self._inbox.get_nowait()
-            if self._handling:
-                self._ended = True
-                self._task.cancel()
-        self._inbox.put_nowait(message)
+        if self._runner.aborting:
+            # Nothing may interrupt it, and nothing comes after it.
+            return
+        try:
+            self._inbox.put(message, size)
+        except QueueOverflow as error:
+            self._send(m.HookRaised(self._runner.call, error_of(error)))
+            self.put(m.AbortCall(self._runner.call, str(error)), 0)
+            return
+        if isinstance(message, (m.AbortCall, m.CancelCall)) and self._handling:
+            self._ended = True
+            self._task.cancel()
+        self._something.set()
 
     async def _run(self) -> None:
         try:
             while not self._runner.over:
-                message = await self._inbox.get()
+                await self._something.wait()
+                message = self._inbox.take()
+                if not self._inbox:
+                    self._something.clear()
                 self._handling = True
                 try:
                     await self._runner.handle(message)

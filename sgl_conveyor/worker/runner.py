@@ -15,14 +15,15 @@ import msgspec
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import ToolError
+from sgl_conveyor.encodable import encodable, encodable_value
 from sgl_conveyor.errors import InvalidArguments, ToolAbort
 from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.timings import UnitTiming
 from sgl_conveyor.tools import CallInfo, IncompleteResult, Tool
-from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter
+from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter, half_pair_of
 from sgl_conveyor.units.lines import LineSplitter
 from sgl_conveyor.units.statements import StatementSplitter
-from sgl_conveyor.worker.context import CallContext, current_unit, encodable
+from sgl_conveyor.worker.context import CallContext, current_unit
 
 #: Progress is reported when this many seconds have passed since the last report, or sooner.
 _PROGRESS_INTERVAL_S = 0.05
@@ -30,6 +31,10 @@ _MAX_MESSAGE_CHARS = 2000
 
 Send = Callable[[m.FromWorker], None]
 HookLimit = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class _Interrupted(Exception):
+    """An abort or a cancel waits: the units before it are not run."""
 
 
 class HookTimeout(Exception):
@@ -69,6 +74,7 @@ class CallRunner:
         send: sends a message to the dispatcher.
         hook_limit: the context in which each hook runs.
         registry: the tools that the tool may call.
+        interrupted: asked before each unit whether an abort or a cancel waits.
     """
 
     def __init__(
@@ -79,7 +85,9 @@ class CallRunner:
         send: Send,
         hook_limit: HookLimit = no_limit,
         registry: Mapping[str, ToolInfo] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._interrupted = interrupted
         self.call = opening.call
         self.over = False
         #: Whether `abort` runs, or is about to: nothing may interrupt it.
@@ -120,6 +128,8 @@ class CallRunner:
                     await self._abort(message.reason)
                 case m.CancelCall():
                     self._release()
+        except _Interrupted:
+            return
         except ToolAbort as abort:
             self._end_with(m.AbortRaised(self.call, encodable(abort.reason)))
             await self._abort(abort.reason)
@@ -201,7 +211,8 @@ class CallRunner:
         self._tool = None
         error = None
         if isinstance(value, IncompleteResult):
-            value, error = value.value, ToolError(value.type, encodable(value.message))
+            error = ToolError(encodable(value.type), encodable(value.message))
+            value = value.value
         self._send(m.Finished(self.call, encode_value(value), error, started, ended))
         self._release()
 
@@ -225,6 +236,8 @@ class CallRunner:
         self._text.append(text)
 
     async def _unit(self, ready: float, hook: Callable[..., Any], *unit: Any) -> None:
+        if self._interrupted():
+            raise _Interrupted
         current_unit.set(self._unit_count)
         self._unit_count += 1
         started = time.monotonic()
@@ -252,13 +265,17 @@ class CallRunner:
 
 
 def encode_value(value: Any) -> bytes:
-    """A result as JSON; pydantic models are dumped.
+    """A result as JSON; pydantic models are dumped, half of a surrogate pair is escaped.
 
     Raises:
         TypeError: it cannot be JSON.
         ValueError: it is larger than 16 MiB.
     """
-    data = msgspec.json.encode(value, enc_hook=_dump)
+    try:
+        data = msgspec.json.encode(value, enc_hook=_dump)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_dump_any_text)
+        data = msgspec.json.encode(encodable_value(plain))
     if len(data) > m.MAX_RESULT_BYTES:
         raise ValueError(
             f"the result has {len(data)} bytes as JSON: the limit is {m.MAX_RESULT_BYTES}"
@@ -286,6 +303,8 @@ def parse_arguments(tool: type[Tool], text: str) -> Any:
     try:
         return tool.Args.model_validate_json(text)
     except ValidationError as error:
+        if (half := half_pair_of(text)) is not None:
+            raise InvalidArguments(str(half)) from None
         first, *more = error.errors(include_url=False, include_input=False, include_context=False)
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         also = f" (and {len(more)} more)" if more else ""
@@ -306,3 +325,13 @@ def _dump(value: Any) -> Any:
     if dump is None:
         raise TypeError(f"the result holds a {type(value).__name__}, which cannot be JSON")
     return dump(mode="json")
+
+
+def _dump_any_text(value: Any) -> Any:
+    try:
+        return _dump(value)
+    except UnicodeEncodeError:
+        from pydantic_core import to_jsonable_python
+
+        # As Python, in which pydantic refuses no text, then dates and paths as it has them in JSON.
+        return to_jsonable_python(encodable_value(value.model_dump()))

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import Limits
 
 #: Where a sandboxed worker finds its channel.
@@ -57,7 +58,7 @@ def command(
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
     if os.getuid() != 0:
         view += [*last, "--uid", "65534", "--gid", "65534"]
-        return [bwrap, "--args", _arguments_file(view), "--", *inside]
+        return [bwrap, "--args", _descriptor_of(view), "--", *inside]
     user = str(_unused_user())
     view += ["--cap-drop", "ALL"]
     for capability in ("SETUID", "SETGID", "SETPCAP"):
@@ -67,19 +68,19 @@ def command(
         "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pdeathsig", "KILL",
     ]  # fmt: skip
     return [
-        bwrap, "--args", _arguments_file(view), "--", *become,
+        bwrap, "--args", _descriptor_of(view), "--", *become,
         bwrap, "--die-with-parent", *last, "--dev-bind", "/", "/", "--", *inside,
     ]  # fmt: skip
 
 
-def _arguments_file(arguments: list[str]) -> str:
+def _descriptor_of(arguments: list[str]) -> str:
     """The number of a descriptor that bubblewrap reads arguments from.
 
     They hold the worker's environment, which a command line would show to every user.
     """
-    descriptor = os.memfd_create("bwrap-arguments", 0)
-    os.write(descriptor, b"".join(argument.encode() + b"\0" for argument in arguments))
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    data = b"".join(argument.encode() + b"\0" for argument in arguments)
+    descriptor = file_of("bwrap-arguments", data)
+    os.set_inheritable(descriptor, True)
     return str(descriptor)
 
 

@@ -33,6 +33,8 @@ def table(*calls, **retention):
     made = CallTable(CallIds("secret"), Retention(**retention))
     for call in calls:
         made.add(call)
+    for call in sorted((c for c in calls if c.ended_at is not None), key=lambda c: c.ended_at):
+        made.ended(call)
     return made
 
 

@@ -157,7 +157,7 @@ class TestFailures:
         call = conveyor.create("puppet")
         rid = conveyor.attach(call)
         conveyor.decode(call, "one\n")
-        conveyor.control.send(m.encode(m.RequestEnded(call, rid, 99, "")))
+        conveyor.control.send(m.encode(m.RequestEnded(rid, 99, "")))
         assert conveyor.read(call).outcome.error.type == "TokensLost"
 
     def test_a_request_that_is_aborted_in_the_queue_aborts_the_call(
@@ -167,7 +167,7 @@ class TestFailures:
         # A call that still waits for a worker has nothing to undo.
         wait_until(lambda: "queued open" in lines_of(record), "open()")
         rid = conveyor.attach(call)
-        conveyor.control.send(m.encode(m.RequestEnded(call, rid, None, "Abort in waiting queue")))
+        conveyor.control.send(m.encode(m.RequestEnded(rid, None, "Abort in waiting queue")))
         view = conveyor.read(call)
         assert (view.state, view.outcome.aborted) == ("aborted", "Abort in waiting queue")
         wait_until(lambda: "queued abort Abort in waiting queue" in lines_of(record), "abort()")

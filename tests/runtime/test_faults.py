@@ -86,6 +86,51 @@ class TestDisconnects:
         assert view["timings"]["tokens"] == []
 
 
+class TestARequestThatSglangRefuses:
+    @pytest.mark.parametrize(
+        ("grammar", "says"),
+        [
+            ({"regex": "[a"}, "Unclosed '['"),
+            ({"ebnf": "root ::= ("}, "EBNF"),
+            ({"json_schema": '{"type": "no such type"}'}, "type"),
+        ],
+    )
+    def test_the_calls_error_says_why(
+        self, server: Server, grammar: dict[str, str], says: str
+    ) -> None:
+        with server.client() as client:
+            call = create(client, "puppet")
+            answer = generate(client, call, **grammar)
+            view = read(client, call)
+        assert answer.status_code == 400
+        assert view["state"] == "failed"
+        error = view["result"]["error"]
+        assert error["type"] == "RequestFailed"
+        assert says in error["message"]
+        assert view["result"]["aborted"] is None
+
+
+class TestADispatcherThatAnswersLate:
+    def test_a_request_that_it_attached_for_nobody_gives_the_worker_back(
+        self, server: Server
+    ) -> None:
+        dispatcher = server.part("sgl_conveyor.dispatcher")
+        with server.client() as client:
+            call = create(client, "puppet")
+            dispatcher.suspend()
+            try:
+                # The question waits in its socket, and will be answered to nobody.
+                answer = generate(client, call, ebnf=literal_grammar("never\n"))
+            finally:
+                dispatcher.resume()
+            assert answer.status_code == 503
+            view = read(client, call, wait=FREE_LIMIT_S)
+            assert view["state"] == "aborted", view
+            following = create(client, "puppet")
+            generate(client, following, ebnf=literal_grammar("served\n"))
+            assert read(client, following)["result"]["value"] == ["served"]
+
+
 class TestADeadWorker:
     def test_the_call_ends_with_an_error_and_the_server_serves_on(self, server: Server) -> None:
         with server.client() as client:
@@ -98,7 +143,7 @@ class TestADeadWorker:
             decoding = threading.Thread(target=decode)
             decoding.start()
             wait_until(lambda: read(client, call, 0)["timings"]["first_token"], "the first token")
-            server.part('"source":"tests.tools.puppet:Puppet"').kill()
+            server.part("--serve tests.tools.puppet:Puppet").kill()
             error = read(client, call)["result"]["error"]
             decoding.join(60)
             assert error["type"] == "WorkerLost"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import zmq
-from sglang.srt.managers.schedule_batch import FINISH_LENGTH, FINISH_MATCHED_STR, Req
+from sglang.srt.managers.schedule_batch import FINISH_ABORT, FINISH_LENGTH, FINISH_MATCHED_STR, Req
 from sglang.srt.sampling.sampling_params import SamplingParams
 
 from sgl_conveyor import messages as m
@@ -44,18 +44,18 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     return Wire(f"inproc://{request.node.name}")
 
 
-def make(call: object = "c") -> Req:
+def make(call: object = "c", rid: str = "r") -> Req:
     custom = None if call is None else {"conveyor": {"call": call}}
     params = SamplingParams(max_new_tokens=100, custom_params=custom)
-    return Req("r", "", list(range(10)), params)
+    return Req(rid, "", list(range(10)), params)
 
 
 def test_each_step_sends_what_is_new_with_the_prompts_tail_first(wire: Wire) -> None:
     req = make()
     req.output_ids.append(11)
-    assert wire.step(req) == [m.TapRecord("c", 0, [11], [5, 6, 7, 8, 9])]
+    assert wire.step(req) == [m.TapRecord("r", 0, [11], [5, 6, 7, 8, 9])]
     req.output_ids.extend([12, 13])
-    assert wire.step(req) == [m.TapRecord("c", 1, [12, 13])]
+    assert wire.step(req) == [m.TapRecord("r", 1, [12, 13])]
     assert wire.step(req) == []
 
 
@@ -83,15 +83,27 @@ def test_an_end_without_a_new_token_is_sent(wire: Wire) -> None:
     req.output_ids.append(11)
     wire.step(req)
     req.finished_reason = FINISH_LENGTH(1)
-    assert wire.step(req) == [m.TapRecord("c", 1, [], None, m.Finish("length"))]
+    assert wire.step(req) == [m.TapRecord("r", 1, [], None, m.Finish("length"))]
+
+
+def test_a_refused_request_says_why_and_an_aborted_one_does_not(wire: Wire) -> None:
+    for reason, finish in (
+        (FINISH_ABORT("Unclosed '['", 400), m.Finish("abort", None, "Unclosed '['", True)),
+        (FINISH_ABORT(), m.Finish("abort")),
+    ):
+        req = make()
+        req.output_ids.append(11)
+        req.finished_reason = reason
+        [record] = wire.step(req)
+        assert record.finish == finish
 
 
 def test_the_skipped_request_is_skipped(wire: Wire) -> None:
-    req, skipped = make("c"), make("d")
+    req, skipped = make(), make(rid="s")
     for each in (req, skipped):
         each.output_ids.append(11)
     wire.tap.observe([req, skipped], skipped)
-    assert [r.call for r in wire._decoder.decode(wire._pull.recv()).records] == ["c"]
+    assert [r.rid for r in wire._decoder.decode(wire._pull.recv()).records] == ["r"]
 
 
 def test_nothing_that_goes_wrong_is_raised_into_the_scheduler(wire: Wire) -> None:

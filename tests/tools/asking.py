@@ -63,9 +63,9 @@ class Lying(Tool):
     """Its result is made to be no JSON that anybody can read; plain hooks, as in a sandbox."""
 
     def finish(self) -> None:
-        from sgl_conveyor.worker import call
+        from sgl_conveyor.worker import runner
 
-        call.encode_value = lambda value: b"1" * 5000
+        runner.encode_value = lambda value: b"1" * 5000
 
 
 class Full(Tool):

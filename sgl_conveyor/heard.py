@@ -30,7 +30,7 @@ def event_of(message: m.FromWorker) -> events.Event | None:
         case m.Worked():
             return events.WorkEnded(message.span)
         case m.Drained():
-            return events.ToolFinishing()
+            return events.UnitsDone(time.monotonic())
         case m.HookRaised():
             return events.ToolFailed(time.monotonic(), _cut(message.error))
         case m.AbortRaised():
