@@ -1,6 +1,6 @@
 """Calculator: the model writes an expression, each part of which is computed as it closes.
 
-python programs/calculator.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.calculator [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """CodeGen: the model writes a program, which runs while it is written.
 
-python programs/codegen.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.codegen [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations
@@ -11,24 +11,7 @@ import sglang as sgl
 
 from programs.compare import main
 from sgl_conveyor import tool_region, tool_result
-
-QUESTION = "Load the log of readings, compute some figures of it in Python, and print them."
-
-#: A program of a dozen statements that load, compute, wait (as on a slow disk) and print.
-RECORDED = """\
-import json, time
-log = json.dumps(list(range(1200000)))
-values = json.loads(log)
-time.sleep(1.2)
-mean = sum(values) / len(values)
-last = sorted(values, key=str)[-3:]
-time.sleep(1.2)
-sevens = sum(v % 7 == 3 for v in values)
-time.sleep(1.2)
-size = len(str(values))
-time.sleep(0.6)
-print(mean, last, sevens, size)
-"""
+from sgl_conveyor.demo.program import QUESTION, RECORDED
 
 
 @sgl.function  # type: ignore[untyped-decorator]

@@ -1,6 +1,6 @@
 """Database: the model writes SQL statements, each of which runs while the next one is written.
 
-python programs/database.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.database [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ python -m sgl_conveyor.launch_server ... --tools planning programs.plan_tools:lo
     programs.plan_tools:mean programs.plan_tools:total programs.plan_tools:compute_ratio \\
     programs.plan_tools:difference programs.plan_tools:forecast programs.plan_tools:slow_lookup \\
     programs.plan_tools:append_note
-python programs/planning.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.planning [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 python -m bench.search_service &
 python -m sgl_conveyor.launch_server … --tools search --tools-config bench/tools.toml &
-python programs/search.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.search [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations

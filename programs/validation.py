@@ -3,7 +3,7 @@
 The recorded call misspells its first argument: partial execution ends its decoding there, while
 the sequential baseline decodes it to its end before anybody looks.
 
-python programs/validation.py [--url http://127.0.0.1:30000] [--free]
+python -m programs.validation [--url http://127.0.0.1:30000] [--free]
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,15 +16,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sgl-conveyor", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
-        "demo", help="watch a tool run while its call is decoded, and compare"
+        "demo",
+        help="watch a tool run while its call is decoded, and compare",
+        allow_abbrev=False,
     )
     demo.add_argument("--url", help="use this server instead of starting one")
     demo.add_argument("--repeat", type=int, default=5, help="runs of each mode (default: 5)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     demo.add_argument("--plain", action="store_true", help="no live view, a line for each run")
-    tools = commands.add_parser("tools", help="list tools: names, hooks, schemas, limits")
+    tools = commands.add_parser(
+        "tools", help="list tools: names, hooks, schemas, limits", allow_abbrev=False
+    )
     tools.add_argument(
-        "tools", nargs="*", metavar="TOOL", help="as the server's --tools (default: all shipped)"
+        "--tools",
+        nargs="+",
+        default=[],
+        metavar="TOOL",
+        help="as the server's: names, module:attribute or module:* (default: all shipped tools)",
     )
     tools.add_argument("--tools-config", type=Path, metavar="FILE.toml", help="as the server's")
     tools.add_argument("--json", action="store_true", help="in the OpenAI function format")
@@ -47,6 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _tools(sources: list[str], config: Path | None, *, as_json: bool) -> int:
+    # What `python -m` gives the server: modules of the current folder are found.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     from rich.console import Console
 
     from sgl_conveyor.describe import openai_function

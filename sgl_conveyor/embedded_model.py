@@ -23,8 +23,8 @@ _CONVERT_LIMIT_S = 900.0
 
 
 def cache_directory() -> Path:
-    """Where converted models are kept: `SGL_CONVEYOR_CACHE`, else the user's cache directory."""
-    override = os.environ.get("SGL_CONVEYOR_CACHE")
+    """Where converted models are kept: `CONVEYOR_CACHE`, else the user's cache directory."""
+    override = os.environ.get("CONVEYOR_CACHE")
     if override:
         return Path(override)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -37,16 +37,23 @@ def ensure() -> Path:
     Several processes may call this at once: one converts, the others wait for it.
 
     Raises:
-        ConfigurationError: the model's package is not installed, or converting failed.
+        ConfigurationError: the model's package is not installed, the cache directory cannot be
+            written, or converting failed.
     """
     target = cache_directory() / NAME
-    if target.is_dir():
-        return target
-    source = _source()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(target.with_suffix(".lock")):
-        if not target.is_dir():
-            _convert(source, target)
+    try:
+        if target.is_dir():
+            return target
+        source = _source()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(target.with_suffix(".lock")):
+            if not target.is_dir():
+                _convert(source, target)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the embedded model cannot be kept in {target.parent} ({error.strerror or error}): "
+            "set CONVEYOR_CACHE to a directory that can be written, or pass --model-path"
+        ) from None
     return target
 
 

@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-m", "sgl_conveyor.embedded_model"]
 
 
 def test_an_interrupted_conversion_is_not_used_and_does_not_block(tmp_path: Path) -> None:
-    environment = {**os.environ, "SGL_CONVEYOR_CACHE": str(tmp_path)}
+    environment = {**os.environ, "CONVEYOR_CACHE": str(tmp_path)}
     first = subprocess.Popen(COMMAND, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + LIMIT_S
     while not list(tmp_path.glob("*.part-*")):
@@ -38,3 +38,21 @@ def test_an_interrupted_conversion_is_not_used_and_does_not_block(tmp_path: Path
     )
     assert third.stdout == again.stdout
     assert "Converting" not in third.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    cache = tmp_path / "a file/cache"
+    run = subprocess.run(
+        [sys.executable, "-m", "sgl_conveyor.launch_server", "--tools", "calculator"],
+        env={**os.environ, "CONVEYOR_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert run.stderr == (
+        f"sgl_conveyor: the embedded model cannot be kept in {cache} (Not a directory): "
+        "set CONVEYOR_CACHE to a directory that can be written, or pass --model-path\n"
+    )

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sgl_conveyor.demo.server import free_port
+from sgl_conveyor.launcher.address import check_address
+from sgl_conveyor.launcher.flags import build_parser, check_flag
+from sgl_conveyor.runtime.environment import RUN_DIRECTORY
 
 
 def launch(
     *flags: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Start a server, on a port that is free unless the flags name one."""
+    port = [] if {"--port", "--host", "--config"} & set(flags) else ["--port", str(free_port())]
     return subprocess.run(
-        [sys.executable, "-m", "sgl_conveyor.launch_server", *flags],
+        [sys.executable, "-m", "sgl_conveyor.launch_server", *port, *flags],
         capture_output=True,
         text=True,
         timeout=60,
@@ -106,3 +117,121 @@ def test_what_the_tap_cannot_serve_is_refused_by_the_server(
 ) -> None:
     message = refusal("--tools", "tests.tools.puppet:Nothing", *flags)
     assert words in message
+
+
+# --- what SGLang itself says only after it has loaded -----------------------------------------
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1") -> Iterator[int]:
+    """The port of somebody else who listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as somebody:
+        yield somebody.getsockname()[1]
+
+
+def flags_of(style: str, port: int, folder: Path) -> list[str]:
+    """The same port, in each of the ways that SGLang takes it."""
+    if style == "file":
+        (folder / "config.yaml").write_text(f"port: {port}\n")
+        return ["--config", str(folder / "config.yaml")]
+    return {
+        "two words": ["--port", str(port)],
+        "one word": [f"--port={port}"],
+        "abbreviated": ["--por", str(port)],
+        "the last one counts": ["--port", "1", "--port", str(port)],
+        "all addresses": ["--host", "0.0.0.0", "--port", str(port)],
+    }[style]
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["two words", "one word", "abbreviated", "the last one counts", "all addresses", "file"],
+)
+def test_a_port_in_use(tmp_path: Path, style: str) -> None:
+    with listening() as port:
+        message = refusal(*flags_of(style, port, tmp_path))
+    host = "0.0.0.0" if style == "all addresses" else "127.0.0.1"
+    assert message == (
+        f"sgl_conveyor: port {port} of {host} is in use: end what listens there, "
+        "or choose another --port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--port", "0"), "--port 0: SGLang calls itself"),
+        (("--port", "many"), "--port many: a port is a number"),
+        (("--port", "70000"), "--port 70000: a port is a number below 65536"),
+        (("--host", "192.0.2.1"), "--host 192.0.2.1 --port 30000: "),
+        (("--host", "no.such.host.invalid"), "--host no.such.host.invalid"),
+    ],
+)
+def test_an_address_that_nobody_can_listen_on(flags: tuple[str, ...], words: str) -> None:
+    message = refusal(*flags)
+    assert words in message
+    assert message.count("\n") == 1
+
+
+def test_a_port_that_a_server_has_just_left_is_taken() -> None:
+    with listening() as port:
+        client = socket.create_connection(("127.0.0.1", port))
+    # The system still holds the connection, as it does after a server was ended.
+    check_address(["--port", str(port)])
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [
+        ("--tool", "--tools or --tools-config"),
+        ("--tool=python", "--tools or --tools-config"),
+        ("--tols", "--tools"),
+        ("--tools-conf", "--tools-config"),
+        ("--tools_config", "--tools-config"),
+        ("--tool-config", "--tools-config"),
+        ("--unsafe", "--unsafe-no-sandbox"),
+        ("--unsafe-no-sanbox", "--unsafe-no-sandbox"),
+        ("--conveyor-drian", "--conveyor-drain"),
+        ("--conveyor-keep-call", "--conveyor-keep-calls"),
+        ("--conveyor-restarts", "--conveyor-restart"),
+    ],
+)
+def test_nearly_a_flag_of_ours(flag: str, meant: str) -> None:
+    message = refusal(flag, "python")
+    name = flag.partition("=")[0]
+    assert message == f"sgl_conveyor: {name} is no flag: did you mean {meant}?\n"
+
+
+def test_a_flag_that_looks_like_ours_and_is_none() -> None:
+    assert "--conveyor-speed is no flag" in refusal("--conveyor-speed", "9")
+
+
+def test_no_flag_of_sglang_and_no_abbreviation_that_it_takes_is_refused() -> None:
+    from sglang.srt.server_args import ServerArgs
+
+    parser = argparse.ArgumentParser()
+    ServerArgs.add_cli_args(parser)
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    assert "--tool-call-parser" in flags
+    taken = {
+        flag[:end]
+        for flag in flags
+        for end in range(3, len(flag) + 1)
+        if end == len(flag) or sum(other.startswith(flag[:end]) for other in flags) == 1
+    }
+    for flag in sorted(taken - set(build_parser()._option_string_actions)):
+        check_flag(flag)
+
+
+def test_sglang_has_nothing_to_say_about_our_variables(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "import sglang.srt.environ"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, RUN_DIRECTORY: str(tmp_path), "CONVEYOR_CACHE": str(tmp_path)},
+    )
+    assert "CONVEYOR" not in run.stderr

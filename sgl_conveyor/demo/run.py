@@ -84,7 +84,7 @@ def _run(
     partial: bool = True,
     literal: bool = True,
 ) -> Run:
-    from programs.codegen import QUESTION, RECORDED, codegen
+    from sgl_conveyor.demo.program import QUESTION, RECORDED, codegen
 
     began = time.monotonic()
     state = codegen.run(

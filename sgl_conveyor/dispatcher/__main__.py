@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import BinaryIO
 
 import msgspec
 
@@ -21,69 +24,83 @@ from sgl_conveyor.processes import configure_logging
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the first worker of each tool may take to say hello.
-_WORKERS_LIMIT_S = 60.0
 #: Seconds that the tap's hello may come later than that of the HTTP hooks.
 _TAP_LIMIT_S = 10.0
 
+Tell = Callable[[Report], None]
+
 
 def main() -> int:
+    """Serve until a signal; returns the exit code."""
+    reports = _reports_only()
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=DispatcherConfig)
     configure_logging("conveyor", config.log_level)
-    return asyncio.run(_run(config))
+
+    def tell(report: Report) -> None:
+        reports.write(msgspec.json.encode(report) + b"\n")
+        reports.flush()
+
+    return asyncio.run(_run(config, tell))
 
 
-async def _run(config: DispatcherConfig) -> int:
+def _reports_only() -> BinaryIO:
+    """The standard output, for reports alone: what a library prints goes to stderr from now on."""
+    reports = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return reports
+
+
+async def _run(config: DispatcherConfig, tell: Tell) -> int:
     dispatcher = Dispatcher(config)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     serving = asyncio.ensure_future(dispatcher.run())
-    reporting = asyncio.ensure_future(_report_ready(dispatcher))
+    reporting = asyncio.ensure_future(_report(dispatcher, config.hello_limit_s, tell))
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, reporting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     broken = serving.result() if serving.done() else None
     if broken is not None:
         logger.error("%s: this dispatcher ends", broken)
+    if reporting.done():
+        reporting.result()
     await dispatcher.close()
     for task in (serving, reporting, stopping):
         task.cancel()
     return 0 if broken is None else 1
 
 
-async def _report_ready(dispatcher: Dispatcher) -> None:
-    """Tell the launcher what has said hello."""
-    hellos = [pool.first_hello for pool in dispatcher.pools.values()]
-    try:
-        async with asyncio.timeout(_WORKERS_LIMIT_S):
-            await asyncio.gather(*hellos)
-    except RuntimeError as error:
-        _report(NotReady(str(error)))
-        return
-    except TimeoutError:
-        late = [n for n, p in dispatcher.pools.items() if not p.first_hello.done()]
-        _report(
-            NotReady(f"no hello from a worker of {', '.join(late)} within {_WORKERS_LIMIT_S:g} s")
-        )
-        return
-    _report(WorkersReady())
-    # The launcher ends a server whose HTTP side never gets as far. A dispatcher that was started
-    # again waits here in vain: the launcher asks for no second report.
-    await dispatcher.http_hello.wait()
-    try:
-        async with asyncio.timeout(_TAP_LIMIT_S):
-            await dispatcher.tap_hello.wait()
-    except TimeoutError:
-        _report(
-            NotReady("no hello from the tap: the hook on SchedulerOutputStreamer is not in place")
-        )
-        return
-    _report(ServerReady())
+async def _report(dispatcher: Dispatcher, hello_limit_s: float, tell: Tell) -> None:
+    """Tell the launcher what has said hello, for ever."""
+    tell(await _workers(dispatcher, hello_limit_s))
+    while True:
+        # The launcher watches SGLang: it ends a server that never gets as far.
+        await dispatcher.http_hello.wait()
+        dispatcher.http_hello.clear()
+        try:
+            async with asyncio.timeout(_TAP_LIMIT_S):
+                await dispatcher.tap_hello.wait()
+        except TimeoutError:
+            tell(
+                NotReady(
+                    "no hello from the tap: the hook on SchedulerOutputStreamer is not in place"
+                )
+            )
+        else:
+            tell(ServerReady())
 
 
-def _report(report: Report) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-    sys.stdout.flush()
+async def _workers(dispatcher: Dispatcher, limit_s: float) -> Report:
+    """Wait for the first worker of each tool; returns whether all are there, or who is not."""
+    hellos = {pool.first_hello: name for name, pool in dispatcher.pools.items()}
+    done, late = await asyncio.wait(hellos, timeout=limit_s, return_when=asyncio.FIRST_EXCEPTION)
+    for hello in done:
+        if (error := hello.exception()) is not None:
+            return NotReady(str(error))
+    if late:
+        names = ", ".join(hellos[hello] for hello in hellos if hello in late)
+        return NotReady(f"no hello from a worker of {names} within {limit_s:g} s")
+    return WorkersReady()
 
 
 if __name__ == "__main__":

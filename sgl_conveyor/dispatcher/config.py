@@ -32,6 +32,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
         drain_s: seconds that running calls get when the server ends.
         unsafe: whether tools that run what a model wrote go without a sandbox.
         log_level: of this process.
+        hello_limit_s: seconds that the first worker of each tool may take to say hello.
     """
 
     run_directory: str
@@ -41,6 +42,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 5.0
     unsafe: bool = False
     log_level: str = "info"
+    hello_limit_s: float = 60.0
 
 
 class Report(msgspec.Struct, tag=True):
@@ -52,7 +54,7 @@ class WorkersReady(Report):
 
 
 class ServerReady(Report):
-    """The tap and the HTTP hooks have said hello too."""
+    """The tap and the HTTP hooks have said hello too; again for each server of SGLang."""
 
 
 class NotReady(Report):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sgl_conveyor.channel import RunDirectory
 
-#: The run directory of the server that a process belongs to.
-RUN_DIRECTORY = "SGL_CONVEYOR_RUN_DIRECTORY"
+#: The run directory of the server that a process belongs to. SGLang warns of all that begins with
+#: `SGL_`.
+RUN_DIRECTORY = "CONVEYOR_RUN_DIRECTORY"
 #: The names of our entry points.
 PLUGIN = "sgl_conveyor"
 CPU_PLATFORM = "sgl_conveyor_cpu"

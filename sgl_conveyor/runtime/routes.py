@@ -16,6 +16,7 @@ from sgl_conveyor.describe import openai_function
 from sgl_conveyor.errors import CallRefused, DispatcherGone, DispatcherSlow
 from sgl_conveyor.runtime.admission import DISPATCHER_GONE
 from sgl_conveyor.runtime.control import ANSWER_LIMIT_S, ControlClient
+from sgl_conveyor.runtime.route_errors import PREFIX, SentenceRoute, error_response
 from sgl_conveyor.specs import ToolSpec
 
 _CALL_GONE = "the call is no longer kept: its dispatcher ended"
@@ -46,7 +47,7 @@ def make_router(control: Callable[[], ControlClient], tools: list[ToolSpec]) -> 
         control: gives the line to the dispatcher, in the running event loop.
         tools: the server's tools.
     """
-    router = APIRouter(prefix="/conveyor")
+    router = APIRouter(prefix=PREFIX, route_class=SentenceRoute)
 
     @router.post("/calls")
     async def create_call(body: NewCall) -> JSONResponse:
@@ -56,9 +57,9 @@ def make_router(control: Callable[[], ControlClient], tools: list[ToolSpec]) -> 
                 lambda seq: m.CreateCall(seq, body.tool, body.region, body.partial, sent_at)
             )
         except DispatcherGone:
-            return _error(503, DISPATCHER_GONE)
+            return error_response(503, DISPATCHER_GONE)
         except CallRefused as refused:
-            return _error(refused.status, refused.message)
+            return error_response(refused.status, refused.message)
         assert isinstance(created, m.Created)
         grammar = msgspec.to_builtins(created.grammar)
         content = {"call": created.call, "timeout_s": created.timeout_s, **grammar}
@@ -82,11 +83,11 @@ def make_router(control: Callable[[], ControlClient], tools: list[ToolSpec]) -> 
         try:
             view = await control().ask(question, limit_s)
         except DispatcherSlow:
-            return _error(503, "the dispatcher did not answer in time: try again")
+            return error_response(503, "the dispatcher did not answer in time: try again")
         except DispatcherGone:
-            return _error(410, _CALL_GONE)
+            return error_response(410, _CALL_GONE)
         except CallRefused as refused:
-            return _error(refused.status, refused.message)
+            return error_response(refused.status, refused.message)
         assert isinstance(view, m.CallView)
         return Response(view_as_json(view), media_type="application/json")
 
@@ -115,7 +116,3 @@ def view_as_json(view: m.CallView) -> bytes:
             "attachments": outcome.attachments,
         }
     return msgspec.json.encode(content)
-
-
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message}}, status_code=status)

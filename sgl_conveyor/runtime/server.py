@@ -96,6 +96,7 @@ def _serve(argv: list[str]) -> None:
     check_server_args(resolving_view(server_args))
     tools = msgspec.json.decode(directory.tools.read_bytes(), type=list[ToolSpec])
     http_server.app.include_router(make_router(http.control, tools))
+    _put_outermost(http_server.app)
 
     def init_tokenizer(*args: Any, **kwargs: Any) -> Any:
         made = init_tokenizer_manager(*args, **kwargs)
@@ -105,6 +106,14 @@ def _serve(argv: list[str]) -> None:
     http_server.launch_server(
         server_args, init_tokenizer_manager_func=init_tokenizer, launch_callback=http.hello
     )
+
+
+def _put_outermost(app: Any) -> None:
+    """Have our errors' form around all middleware: SGLang adds that of its API key later."""
+    from sgl_conveyor.runtime.route_errors import OneForm
+
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: OneForm(build())
 
 
 class _HttpSide:

@@ -52,8 +52,8 @@ class Server:
 
     def part(self, words: str) -> psutil.Process:
         """The one process whose title or command line holds these words."""
-        found = [p for p in self.parts() if words in " ".join(p.cmdline())]
-        assert found, f"no process with {words!r}: {[p.cmdline() for p in self.parts()]}"
+        found = [p for p in self.parts() if words in title(p)]
+        assert found, f"no process with {words!r}: {[title(p) for p in self.parts()]}"
         return found[0]
 
 
@@ -112,6 +112,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, ready: str) -
         assert process.poll() is None, f"the server ended with {process.returncode}:\n{tail}"
         assert time.monotonic() < deadline, f"the server was not ready in time:\n{tail}"
         time.sleep(0.5)
+
+
+def title(process: psutil.Process) -> str:
+    """A process's title or command line; nothing if it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def still_running(processes: list[psutil.Process], limit_s: float) -> list[str]:

@@ -62,7 +62,7 @@ def test_the_program_of_the_readme(server: Server, capsys: pytest.CaptureFixture
 
 
 def test_the_flags_of_the_readme_are_all_there_are() -> None:
-    from sgl_conveyor.launch_server import build_parser
+    from sgl_conveyor.launcher.flags import build_parser
 
     readme = (ROOT / "README.md").read_text()
     flags = [f for a in build_parser()._actions for f in a.option_strings if f.startswith("--")]

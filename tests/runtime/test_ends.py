@@ -1,35 +1,130 @@
-"""However a server ends, nothing of it is left."""
+"""However a server ends, nothing of it is left; and what of it dies is missed at once."""
 
 from __future__ import annotations
 
+import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from tests.runtime.servers import Server, conveyor_server, still_running
+from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.launch_server import READY
+from tests.dispatcher.harness import wait_until
+from tests.runtime.servers import START_LIMIT_S, Server, conveyor_server, still_running, title
+from tests.runtime.test_http import create, generate, read
 
 #: The issue's limit (seconds).
 ORPHAN_LIMIT_S = 10.0
-PARTS = {
-    "the launcher": "sgl_conveyor.launch_server",
-    "SGLang's HTTP process": "sgl_conveyor.runtime.server",
-    "the scheduler": "sglang::scheduler",
-}
+#: Far below the minute that SGLang waits by itself when a process of it has died (seconds).
+NOTICED_LIMIT_S = 15.0
+TOOLS = ("--tools", "tests.tools.puppet:Puppet")
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    with conveyor_server(tmp_path / "log", "--conveyor-drain", "5") as server:
+    with conveyor_server(tmp_path / "log", *TOOLS, "--conveyor-drain", "5") as server:
         yield server
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_the_death_of_a_part_ends_the_others(own_server: Server, part: str) -> None:
+@pytest.fixture
+def restarting_server(tmp_path: Path) -> Iterator[Server]:
+    with conveyor_server(tmp_path / "log", *TOOLS, "--conveyor-restart", "2") as server:
+        yield server
+
+
+class Waiting:
+    """A client that decodes a region and one that waits for its result, each in a thread."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        with server.client() as client:
+            self.call = create(client, "puppet")
+        #: What came of both: an error, or the status of an answer.
+        self.ends: list[str] = []
+        self.threads = [
+            threading.Thread(target=self._try, args=(method,), daemon=True)
+            for method in (self._decode, self._read)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def is_decoded(self) -> bool:
+        """Whether tokens come."""
+        with self._server.client() as client:
+            return read(client, self.call, 0)["timings"]["first_token"] is not None
+
+    def _decode(self, client: httpx.Client) -> httpx.Response:
+        return generate(
+            client, self.call, max_new_tokens=2000, ebnf=literal_grammar("a line\n" * 500)
+        )
+
+    def _read(self, client: httpx.Client) -> httpx.Response:
+        return client.get(f"/conveyor/calls/{self.call}", params={"wait": 300})
+
+    def _try(self, method: object) -> None:
+        assert callable(method)
+        with self._server.client(timeout=300) as client:
+            try:
+                self.ends.append(str(method(client).status_code))
+            except httpx.HTTPError as error:
+                self.ends.append(type(error).__name__)
+
+
+def logged(server: Server, pattern: str) -> list[str]:
+    """The lines of a server's log that hold something."""
+    log = server.log.read_text(errors="replace")
+    return [line for line in log.splitlines() if re.search(pattern, line)]
+
+
+# SGLang starts twice, and once more in part.
+@pytest.mark.timeout(900)
+def test_a_dead_process_of_sglang_is_missed_at_once_and_sglang_restarts(
+    restarting_server: Server,
+) -> None:
+    server = restarting_server
+    waiting = Waiting(server)
+    wait_until(waiting.is_decoded, "the first token")
+    first = server.part("sgl_conveyor.runtime.server")
+
+    server.part("sglang::detokenizer").kill()
+    for thread in waiting.threads:
+        thread.join(NOTICED_LIMIT_S)
+    assert len(waiting.ends) == 2
+    assert not {"200", "201"} & set(waiting.ends)
+    assert still_running([first], 0.0) == []
+    [line] = logged(server, r"detokenizer \(process \d+\) died")
+    assert "restart 1 of 2" in line
+
+    wait_until(lambda: len(logged(server, READY)) == 2, "the second start", START_LIMIT_S)
+    with server.client() as client:
+        again = create(client, "puppet")
+        generate(client, again, ebnf=literal_grammar("say back\n"))
+        assert read(client, again)["result"]["emitted"] == "back"
+        old = read(client, waiting.call)
+    assert old["state"] in ("aborted", "failed"), old
+
+    server.part("sglang::scheduler").kill()
+    wait_until(lambda: logged(server, r"scheduler.* died.*restart 2 of 2"), "the second death")
+    # The third server dies while it loads: nothing is left to start another.
+    wait_until(
+        lambda: [p for p in server.parts() if "sgl_conveyor.runtime.server" in title(p)],
+        "the third start",
+    )
+    parts = server.parts()
+    server.part("sgl_conveyor.runtime.server").kill()
+    assert server.process.wait(ORPHAN_LIMIT_S) == 1
+    assert logged(server, r"HTTP process \(process \d+\) ended by SIGKILL; the server ends")
+    assert still_running(parts, 1.0) == []
+
+
+def test_the_death_of_the_launcher_ends_the_others(own_server: Server) -> None:
     parts = own_server.parts()
-    own_server.part(PARTS[part]).kill()
+    own_server.process.kill()
     assert still_running(parts, ORPHAN_LIMIT_S) == []
 
 

@@ -95,6 +95,18 @@ class TestACall:
         assert search["conveyor"]["limits"]["concurrency"] == 64
 
 
+def sentence(answer: httpx.Response) -> str:
+    """The message of an error, which has our form and is one line without places in sources."""
+    content = answer.json()
+    assert content.keys() == {"error"}, content
+    assert content["error"].keys() == {"message"}, content
+    message: str = content["error"]["message"]
+    assert "\n" not in message
+    assert ".py" not in message
+    assert "http" not in message
+    return message
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         "request_of",
@@ -107,23 +119,70 @@ class TestRefusals:
     )
     def test_no_route_answers_without_the_key(self, server: Server, request_of: Any) -> None:
         with httpx.Client(base_url=server.url, trust_env=False) as client:
-            assert request_of(client).status_code == 401
+            answer = request_of(client)
+        assert answer.status_code == 401
+        assert "API key" in sentence(answer)
+
+    def test_the_refusals_of_sglangs_own_routes_stay_as_they_are(self, server: Server) -> None:
+        with httpx.Client(base_url=server.url, trust_env=False) as client:
+            assert client.get("/model_info").json() == {"error": "Unauthorized"}
+        with server.client() as client:
+            assert client.get("/conveyors").json() == {"detail": "Not Found"}
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b'{"tool": "puppet", "module": "os"}', "module: extra inputs are not permitted"),
+            (b'{"region": "x"}', "tool: field required"),
+            (b'{"tool": 7}', "tool: input should be a valid string"),
+            (b'{"tool": "puppet", "partial": "perhaps"}', "partial: input should be a valid bool"),
+            (b'{"tool": "\\ud83e"}', "tool: "),
+            (b'{"tool": "puppet"', "the body is not JSON: "),
+            (b"\xff", "the body"),
+            (b"", "the body must be a JSON object"),
+            (b'["puppet"]', "the body must be a JSON object"),
+            (b"[" * 100_000, "the body"),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_a_body_that_is_not_understood_is_refused_in_a_sentence(
+        self, server: Server, body: bytes, words: str
+    ) -> None:
+        with server.client() as client:
+            headers = {"Content-Type": "application/json"}
+            answer = client.post("/conveyor/calls", content=body, headers=headers)
+        assert answer.status_code == 400
+        assert words in sentence(answer)
+
+    @pytest.mark.parametrize("wait", ["-1", "301", "nan", "soon"])
+    def test_a_wait_that_makes_no_sense_is_refused_in_a_sentence(
+        self, server: Server, wait: str
+    ) -> None:
+        with server.client() as client:
+            answer = client.get("/conveyor/calls/" + "0" * 48, params={"wait": wait})
+        assert answer.status_code == 400
+        assert sentence(answer).startswith("wait: input should be ")
+
+    def test_a_path_and_a_method_that_there_are_not(self, server: Server) -> None:
+        with server.client() as client:
+            nothing = client.get("/conveyor/nothing")
+            put = client.put("/conveyor/tools")
+        assert (nothing.status_code, put.status_code) == (404, 405)
+        assert sentence(nothing) == "there is no /conveyor/nothing"
+        assert sentence(put) == "/conveyor/tools does not take PUT"
+        assert put.headers["allow"] == "GET"
 
     def test_an_unknown_tool_is_refused_with_the_known_ones(self, server: Server) -> None:
         with server.client() as client:
             answer = client.post("/conveyor/calls", json={"tool": "nope"})
         assert answer.status_code == 400
-        message = answer.json()["error"]["message"]
-        assert "nothing, planning, puppet, python" in message
-
-    def test_a_body_with_unknown_fields_is_refused(self, server: Server) -> None:
-        with server.client() as client:
-            answer = client.post("/conveyor/calls", json={"tool": "puppet", "module": "os"})
-        assert answer.status_code in (400, 422)
+        assert "nothing, planning, puppet, python" in sentence(answer)
 
     def test_an_unknown_call_is_404(self, server: Server) -> None:
         with server.client() as client:
-            assert client.get("/conveyor/calls/" + "0" * 48).status_code == 404
+            unknown = client.get("/conveyor/calls/" + "0" * 48)
+            assert unknown.status_code == 404
+            assert "call" in sentence(unknown)
             assert generate(client, "0" * 48).status_code == 404
 
     @pytest.mark.parametrize(

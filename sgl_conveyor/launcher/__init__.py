@@ -1,0 +1,1 @@
+"""The processes of one server: checked before they start, started, watched, ended."""
