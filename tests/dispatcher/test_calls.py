@@ -157,6 +157,41 @@ def test_when_all_calls_are_running_a_new_one_is_refused():
     assert kept(calls) == ["one", "two"]
 
 
+def test_a_sweep_looks_at_no_call_that_it_keeps():
+    class Counted(Kept):
+        looks = 0
+
+        @property
+        def size_bytes(self):
+            Counted.looks += 1
+            return 40
+
+        @size_bytes.setter
+        def size_bytes(self, size):
+            pass
+
+    calls = table(*(Counted(str(n), time.monotonic()) for n in range(100)), bytes=99 * 40)
+    Counted.looks = 0
+    calls.sweep()
+    calls.sweep()
+    assert (kept(calls), Counted.looks) == ([str(n) for n in range(1, 100)], 0)
+
+
+def test_what_a_call_held_at_its_end_is_what_its_removal_frees():
+    growing, other = ended("growing", ago=2, size=40), ended("other", ago=1, size=40)
+    calls = table(growing, other, bytes=80)
+    growing.size_bytes = 1000
+    calls.ended(growing)
+    calls.sweep()
+    assert kept(calls) == ["growing", "other"]
+    calls.remove("growing")
+    last = ended("last", size=40)
+    calls.add(last)
+    calls.ended(last)
+    calls.sweep()
+    assert kept(calls) == ["other", "last"]
+
+
 def test_the_table_may_change_while_it_is_walked():
     calls = table(Kept("one"), Kept("two"))
     for call in calls:

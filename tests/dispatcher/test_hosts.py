@@ -1,0 +1,95 @@
+"""Workers as processes of this machine: what they are told, what others see, what they weigh."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.dispatcher.harness import dispatcher
+
+WORDY = "tests.tools.slow:Wordy"
+WORDY_IN_SANDBOX = "tests.tools.slow:WordyInSandbox"
+READS = "tests.tools.slow:Reads"
+READS_IN_SANDBOX = "tests.tools.slow:ReadsInSandbox"
+
+
+@pytest.mark.parametrize("tool", [WORDY, WORDY_IN_SANDBOX])
+def test_a_tool_starts_whose_description_is_longer_than_a_command_line_may_be(tool: str) -> None:
+    with dispatcher([tool]) as conveyor:
+        name = "wordy" if tool == WORDY else "wordy_in_sandbox"
+        assert conveyor.run(name, "x").outcome.value == "started"
+
+
+def test_a_command_line_shows_neither_the_token_nor_a_schema_nor_the_environment() -> None:
+    environment = {"API_KEY": "secret-of-the-operator"}
+    with dispatcher([READS, READS_IN_SANDBOX], environment=environment) as conveyor:
+        processes = psutil.Process(conveyor.process.pid).children(recursive=True)
+        lines = [" ".join(process.cmdline()) for process in processes]
+        assert sum("sgl_conveyor.worker --serve tests.tools.slow:Reads" in x for x in lines) >= 2
+        for line in lines:
+            assert not re.search(r"[0-9a-f]{32}|hooks|secret-of", line), line
+
+
+@pytest.mark.parametrize("tool", ["reads", "reads_in_sandbox"])
+def test_a_tool_that_reads_its_standard_input_finds_nothing(tool: str) -> None:
+    with dispatcher([READS, READS_IN_SANDBOX]) as conveyor:
+        assert conveyor.run(tool, "x").outcome.value == ""
+
+
+def test_a_worker_ends_whose_parent_ended_before_it_began() -> None:
+    source = "from sgl_conveyor.processes import die_with; die_with(1); print('lives')"
+    orphan = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, check=False, timeout=30
+    )
+    assert (orphan.returncode, orphan.stdout) == (-9, b"")
+
+
+class TestMemory:
+    def test_a_process_that_is_gone_holds_nothing(self) -> None:
+        from sgl_conveyor.dispatcher.hosts.process import memory_of
+
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        assert memory_of(process.pid, 0) == 0
+
+    def test_a_process_counts_with_what_it_started(self) -> None:
+        from sgl_conveyor.dispatcher.hosts.process import memory_of
+
+        before = memory_of(os.getpid(), 0)
+        source = "x = b'x' * 50_000_000; print(flush=True); input()"
+        child = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert memory_of(os.getpid(), 0) - before > 45_000_000
+        child.communicate(b"\n", timeout=30)
+
+    def test_memory_that_cannot_be_read_is_an_error_and_not_zero(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from sgl_conveyor.dispatcher.hosts.process import memory_of
+        from sgl_conveyor.errors import HostError
+
+        def denied(process: psutil.Process) -> None:
+            raise psutil.AccessDenied(process.pid)
+
+        monkeypatch.setattr(psutil.Process, "memory_info", denied)
+        with pytest.raises(HostError, match="cannot be read"):
+            memory_of(os.getpid(), 0)
+
+    def test_a_process_that_hides_what_it_shares_counts_in_full(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from sgl_conveyor.dispatcher.hosts.process import memory_of
+
+        def denied(process: psutil.Process) -> None:
+            raise psutil.AccessDenied(process.pid)
+
+        monkeypatch.setattr(psutil.Process, "memory_full_info", denied)
+        assert memory_of(os.getpid(), 0) > 10_000_000

@@ -1,0 +1,259 @@
+"""A pool over a host that has no processes: the queue, the gate before finish, limits, starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from sgl_conveyor import messages as m
+from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.dispatcher import pool as pool_module
+from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
+from sgl_conveyor.dispatcher.limits import MAX_UNREAD
+from sgl_conveyor.dispatcher.pool import WorkerPool
+from sgl_conveyor.errors import HostError
+from sgl_conveyor.specs import Limits, ToolSpec
+
+LIMIT_S = 30.0
+
+
+class PaperWorker(Worker):
+    """A worker without a process: the test says what it says."""
+
+    def __init__(self, spec: ToolSpec, received: Received) -> None:
+        super().__init__(spec, sandboxed=False, token="token")
+        self.told: list[m.ToWorker] = []
+        self.over = asyncio.Event()
+        self.memory: int | Exception = 0
+        self._received = received
+
+    @property
+    def pid(self) -> int:
+        return 1
+
+    def send(self, message: m.ToWorker) -> None:
+        self.told.append(message)
+
+    def kill(self) -> None:
+        self.retired = True
+        self.over.set()
+
+    async def memory_bytes(self, enough: int) -> int:
+        if isinstance(self.memory, Exception):
+            raise self.memory
+        return self.memory
+
+    def say(self, *messages: m.FromWorker) -> None:
+        for message in messages:
+            self._received(self, message)
+
+    def kinds(self) -> list[str]:
+        return [type(message).__name__ for message in self.told]
+
+
+class PaperHost(Host):
+    """Gives workers that are ready at once, unless it is broken."""
+
+    def __init__(self) -> None:
+        self.workers: list[PaperWorker] = []
+        self.broken = False
+        self.tries = 0
+
+    async def run(
+        self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
+    ) -> str:
+        self.tries += 1
+        if self.broken:
+            raise HostError("no machine is there")
+        worker = PaperWorker(spec, received)
+        self.workers.append(worker)
+        started(worker)
+        worker.say(m.WorkerHello("token", 1))
+        await worker.over.wait()
+        return "it was ended"
+
+    async def listen(self) -> None:
+        await asyncio.Event().wait()
+
+    def close(self) -> None:
+        pass
+
+
+class Events:
+    """What the pool told of its calls."""
+
+    def __init__(self) -> None:
+        self.heard: list[m.FromWorker] = []
+        self.again: list[str] = []
+        self.errors: list[ToolError] = []
+
+    def from_worker(self, call: str, message: m.FromWorker) -> None:
+        self.heard.append(message)
+
+    def restarted(self, call: str) -> None:
+        self.again.append(call)
+
+    def lost(self, call: str, error: ToolError) -> None:
+        self.errors.append(error)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+Test = Callable[[WorkerPool, PaperHost, Events], Coroutine[Any, Any, None]]
+
+
+def with_pool(test: Test, *, broken: bool = False, replayable: bool = False, **limits: Any) -> None:
+    """Run this with a started pool."""
+
+    async def run() -> None:
+        host, events = PaperHost(), Events()
+        host.broken = broken
+        spec = ToolSpec(name="paper", source="x:X", replayable=replayable, limits=Limits(**limits))
+        pool = WorkerPool(spec, host, events)
+        pool.start()
+        try:
+            if not broken:
+                await until(lambda: pool.free)
+            await test(pool, host, events)
+        finally:
+            await pool.close()
+
+    asyncio.run(run())
+
+
+# --- the gate before finish ------------------------------------------------------------------
+
+
+def test_a_drained_call_finishes_when_it_is_let_and_only_once() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        pool.finish("call")
+        host.workers[0].say(m.Opened("call", 0, 0), m.Drained("call"))
+        assert isinstance(events.heard[-1], m.Drained)
+        await asyncio.sleep(0.5)
+        assert "FinishCall" not in host.workers[0].kinds()
+        pool.finish("call")
+        pool.finish("call")
+        assert host.workers[0].kinds() == ["OpenCall", "FinishCall"]
+
+    with_pool(test)
+
+
+def test_a_call_that_aborts_at_the_gate_does_not_finish() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        host.workers[0].say(m.Drained("call"))
+        pool.abort("call", "no longer wanted")
+        host.workers[0].say(m.Drained("call"))
+        pool.finish("call")
+        assert host.workers[0].kinds() == ["OpenCall", "AbortCall"]
+        assert len(events.heard) == 1
+
+    with_pool(test)
+
+
+def test_a_call_whose_worker_is_lost_at_the_gate_begins_again_and_asks_again() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        pool.feed("call", [TextPiece("text", 0.0)])
+        pool.end("call", 0.0)
+        host.workers[0].say(m.Drained("call"))
+        host.workers[0].kill()
+        await until(lambda: len(host.workers) == 2)
+        pool.finish("call")
+        assert host.workers[1].kinds() == ["OpenCall", "FeedText", "EndRegion"]
+        host.workers[1].say(m.Drained("call"))
+        pool.finish("call")
+        assert host.workers[1].kinds()[-1] == "FinishCall"
+        assert events.again == ["call"]
+
+    with_pool(test, replayable=True)
+
+
+# --- watches ---------------------------------------------------------------------------------
+
+
+def test_a_watch_that_fails_is_logged_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[int] = []
+    real = pool_module.overdue
+
+    def fails_once(*arguments: Any) -> str | None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("as ordered")
+        return real(*arguments)
+
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        await until(lambda: events.errors)
+        assert events.errors[0].type == "ToolTimeout"
+
+    monkeypatch.setattr(pool_module, "overdue", fails_once)
+    with_pool(test, timeout_s=0.1)
+    assert "OSError: as ordered" in caplog.text
+    assert "the time limits of the tool paper" in caplog.text
+
+
+def test_memory_that_cannot_be_read_for_a_while_ends_the_call() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        host.workers[0].memory = HostError("permission denied")
+        pool.open("call", "region")
+        await until(lambda: events.errors)
+        assert events.errors[0].type == "MemoryLimit"
+        assert "cannot be read (permission denied)" in events.errors[0].message
+        assert host.workers[0].retired
+
+    with_pool(test, memory_bytes=1000)
+
+
+def test_any_failure_to_read_it_counts_and_one_alone_harms_nobody() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        for _ in range(MAX_UNREAD):
+            host.workers[0].memory = ValueError("a host's own error")
+            await asyncio.sleep(0.25)
+            host.workers[0].memory = 10
+            await asyncio.sleep(0.25)
+        assert events.errors == []
+        host.workers[0].memory = 1001
+        await until(lambda: events.errors)
+        assert "more than 1000 bytes" in events.errors[0].message
+
+    with_pool(test, memory_bytes=1000)
+
+
+# --- starts ----------------------------------------------------------------------------------
+
+
+def test_a_host_that_cannot_start_workers_is_asked_again_with_growing_pauses() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        with pytest.raises(RuntimeError, match="no machine is there"):
+            await asyncio.wait_for(pool.first_hello, LIMIT_S)
+        await asyncio.sleep(1.5)
+        assert 2 <= host.tries <= 5
+        host.broken = False
+        pool.open("call", "region")
+        await until(lambda: host.workers and host.workers[0].told)
+
+    with_pool(test, broken=True)
+
+
+def test_a_call_that_waits_is_told_nothing_until_there_is_room() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("first", "region")
+        pool.open("second", "region")
+        pool.feed("second", [TextPiece("text", 0.0)])
+        assert [message.call for message in host.workers[0].told] == ["first"]
+        host.workers[0].say(m.Released("first"))
+        assert [message.call for message in host.workers[0].told] == ["first", "second", "second"]
+
+    with_pool(test)
