@@ -14,23 +14,23 @@ test: setup
 
 # Five calls of each workload and mode, and the theory: under half an hour on two cores.
 bench: setup
-	.venv/bin/python -m bench.workloads --repeat 5
+	.venv/bin/python -m bench.measure.workloads --repeat 5
 	status=0; \
-	.venv/bin/python -m bench.theory --quick --runs bench/results/runs.json \
+	.venv/bin/python -m bench.measure.theory --quick --runs bench/results/runs.json \
 		--json bench/results/theory.json || status=1; \
 	.venv/bin/python -m bench.report && exit $$status
 
 # Twenty calls, the overhead, and many requests at once: about an hour and a half. A figure that misses its
 # limit does not keep the report from being written, but make fails.
 bench-full: setup
-	.venv/bin/python -m bench.workloads --repeat 20
-	.venv/bin/python -m bench.workloads --cold --repeat 20 --json bench/results/cold.json
-	.venv/bin/python -m bench.concurrency
-	.venv/bin/python -m bench.early_abort --json bench/results/early_abort.json
+	.venv/bin/python -m bench.measure.workloads --repeat 20
+	.venv/bin/python -m bench.measure.workloads --cold --repeat 20 --json bench/results/cold.json
+	.venv/bin/python -m bench.measure.concurrency
+	.venv/bin/python -m bench.measure.early_abort --json bench/results/early_abort.json
 	status=0; \
-	.venv/bin/python -m bench.theory --runs bench/results/runs.json \
+	.venv/bin/python -m bench.measure.theory --runs bench/results/runs.json \
 		--json bench/results/theory.json || status=1; \
-	.venv/bin/python -m bench.overhead --json bench/results/overhead.json || status=1; \
+	.venv/bin/python -m bench.measure.overhead --json bench/results/overhead.json || status=1; \
 	.venv/bin/python -m bench.report && exit $$status
 
 # Pins every package again, after a change of pyproject.toml.

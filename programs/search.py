@@ -1,6 +1,6 @@
 """Search: the query goes out while the model still writes the other arguments.
 
-python -m bench.search_service &
+python -m bench.workloads.search_service &
 python -m sgl_conveyor.launch_server … --tools search --tools-config bench/tools.toml &
 python -m programs.search [--url http://127.0.0.1:30000] [--free]
 """

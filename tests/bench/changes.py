@@ -2,10 +2,10 @@
 
 import msgspec
 
-from bench.findings import findings
-from bench.runs import Recording
-from bench.summary import summarize
-from bench.targets import targets
+from bench.analyse.findings import findings
+from bench.analyse.runs import Recording
+from bench.analyse.summary import summarize
+from bench.analyse.targets import targets
 from tests.bench.synthetic import MACHINE, recording
 
 replace = msgspec.structs.replace

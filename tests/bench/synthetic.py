@@ -2,7 +2,8 @@
 
 import random
 
-from bench.runs import MODES, WORKLOADS, Machine, Recording, Run
+from bench.analyse.runs import MODES, Machine, Recording, Run
+from bench.workloads.recorded import WORKLOADS
 from sgl_conveyor.timings import Span, Timings, UnitTiming
 
 MACHINE = Machine(
@@ -11,7 +12,7 @@ MACHINE = Machine(
     memory_gib=15.6,
     gpu="none",
     versions={"python": "3.11.2", "sglang": "0.5.23", "sgl-conveyor": "0.1.0"},
-    command="python -m bench.workloads --repeat 20 --json runs.json",
+    command="python -m bench.measure.workloads --repeat 20 --json runs.json",
 )
 
 #: Tokens a call, units a call, tool over decode time, seconds of opening, and of finish.

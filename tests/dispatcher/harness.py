@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.harness import LIMIT_S, STOP, Harness, dispatcher, wait_until
+from bench.measure.harness import LIMIT_S, STOP, Harness, dispatcher, wait_until
 
 __all__ = ["LIMIT_S", "STOP", "Harness", "dispatcher", "lines_of", "wait_until"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.search_service import running_service
+from bench.workloads.search_service import running_service
 from tests.runtime.servers import Server, conveyor_server
 
 TOOLS = (

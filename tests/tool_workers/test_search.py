@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.search_service import Service, running_service
+from bench.workloads.search_service import Service, running_service
 from sgl_conveyor.core import ToolError
 from sgl_conveyor.testing import ToolRun, check_every_cut, cuts, run_tool
 from tests.support import quick

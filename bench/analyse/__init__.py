@@ -1,0 +1,1 @@
+"""What the files of results hold, and the figures made of them."""

@@ -1,0 +1,1 @@
+"""python -m bench.report: Markdown, tables and pictures, from the files of results."""
