@@ -1,20 +1,11 @@
-"""Run a tool without any server: give it a text, cut anywhere, and see its hooks and its result.
-
-A call here has the life, the units and the hooks of a served one; only SGLang and the sockets are
-missing. A tool with a sandbox runs in one: a real worker process of its own.
-
-    run = run_tool(Sum, '{"values": [1, 2]}', cuts=[5])
-    assert run.result.value == 3
-    check_every_cut(Sum, '{"values": [1, 2]}')
-"""
+"""One call without a server: a life, its driver, and a tool in this process or in a sandbox."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,11 +21,10 @@ from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.driver import CallDriver, Timer
 from sgl_conveyor.life import CallLife, State
 from sgl_conveyor.tools import HOOKS, Tool
-from sgl_conveyor.worker.loop import run_without_loop
 from sgl_conveyor.worker.runner import CallRunner, cancelling_limit, no_limit
 
 if TYPE_CHECKING:
-    from hypothesis.strategies import SearchStrategy
+    pass
 
 #: How a region ends: `stop` is complete, `length` is cut by its limit, `abort` is given up.
 End = Literal["stop", "length", "abort"]
@@ -68,101 +58,6 @@ class ToolRun:
     hooks: list[HookCall] = field(default_factory=list)
 
 
-def run_tool(
-    tool: type[Tool],
-    text: str,
-    *,
-    cuts: Iterable[int] = (),
-    end: End = "stop",
-    partial: bool = True,
-    region: str = "region",
-    tools: Iterable[type[Tool]] = (),
-) -> ToolRun:
-    """Run one call.
-
-    Args:
-        tool: the tool's class.
-        text: the region's text.
-        cuts: the positions (characters) at which the text is cut; a piece comes at a time.
-        end: how the region ends.
-        partial: False holds the text back until the region is complete.
-        region: the region's name.
-        tools: other tools, that this one may call.
-
-    Raises:
-        TimeoutError: a call in a sandbox took longer than two minutes.
-    """
-    run = _Run(tool, region, partial=partial, others=list(tools))
-    work = run.go(pieces(text, cuts), end)
-    if run.spec.sandbox or is_async(tool):
-        return asyncio.run(work)
-    done: list[ToolRun] = []
-
-    async def keep() -> None:
-        done.append(await work)
-
-    # As in a worker: plain hooks run without an event loop, and may start one of their own.
-    run_without_loop(keep())
-    return done[0]
-
-
-def pieces(text: str, cuts: Iterable[int]) -> list[str]:
-    """A text cut at these positions; never an empty piece."""
-    ends = sorted({min(max(cut, 0), len(text)) for cut in cuts} | {0, len(text)})
-    return [text[a:b] for a, b in itertools.pairwise(ends)]
-
-
-def cuts(text: str) -> SearchStrategy[list[int]]:
-    """A hypothesis strategy: positions at which to cut this text."""
-    from hypothesis import strategies as st
-
-    return st.lists(st.integers(1, max(1, len(text) - 1)), unique=True).map(sorted)
-
-
-def every_cut(text: str) -> Iterator[list[int]]:
-    """The cuts that find most faults: none, one at each place, and one between all characters."""
-    yield []
-    yield from ([place] for place in range(1, len(text)))
-    yield list(range(1, len(text)))
-
-
-def check_every_cut(
-    tool: type[Tool],
-    text: str,
-    *,
-    tools: Iterable[type[Tool]] = (),
-    same: Callable[[ToolResult], Any] | None = None,
-) -> ToolRun:
-    """Run a call sequentially, then partially at every cut: the result must be the same.
-
-    Args:
-        tool: the tool's class.
-        text: the region's text.
-        tools: other tools, that this one may call.
-        same: what of a result is compared; by default value, error, abort's reason, emitted
-            text and attachments.
-
-    Returns:
-        The sequential run.
-
-    Raises:
-        AssertionError: a cut gave another result; the message names it.
-    """
-    look = same or _comparable
-    others = list(tools)
-    sequential = run_tool(tool, text, partial=False, tools=others)
-    expected = look(sequential.result)
-    for places in every_cut(text):
-        got = look(run_tool(tool, text, cuts=places, tools=others).result)
-        assert got == expected, f"cut at {places}: {got!r}, but in one piece {expected!r}"
-    return sequential
-
-
-def _comparable(result: ToolResult) -> tuple[Any, ...]:
-    outcome = result.outcome()
-    return outcome.value, outcome.error, outcome.aborted, outcome.emitted, outcome.attachments
-
-
 class _Orders:
     """The tool's side of a call: what its life instructs, as messages for a worker."""
 
@@ -190,8 +85,15 @@ class _Orders:
             yield self._messages.pop(0)
 
 
-class _Run:
-    """One call, from its life's instructions to a worker and back."""
+class Run:
+    """One call, from its life's instructions to a worker and back.
+
+    Args:
+        tool: the tool's class.
+        region: the region's name.
+        partial: whether the tool is fed as the pieces come.
+        others: the tools that this one may call.
+    """
 
     def __init__(
         self, tool: type[Tool], region: str, *, partial: bool, others: list[type[Tool]]
@@ -216,6 +118,15 @@ class _Run:
         self._runner: CallRunner | None = None
 
     async def go(self, texts: list[str], end: End) -> ToolRun:
+        """Run the call.
+
+        Args:
+            texts: the pieces of the region's text.
+            end: how the region ends.
+
+        Raises:
+            TimeoutError: a call in a sandbox took longer than two minutes.
+        """
         if self.spec.sandbox:
             async with asyncio.timeout(_SANDBOXED_LIMIT_S):
                 await self._in_sandbox(texts, end)
@@ -267,7 +178,7 @@ class _Run:
             outcome = Outcome(error=error)
         else:
             others = list(self._others.values())
-            run = _Run(other, self._opening.region, partial=False, others=others)
+            run = Run(other, self._opening.region, partial=False, others=others)
             outcome = (await run.go([question.text], "stop")).result.outcome()
             outcome.value = msgspec.json.encode(outcome.value)
         assert self._runner is not None
@@ -363,8 +274,3 @@ def _recording(tool: type[Tool], hooks: list[HookCall]) -> type[Tool]:
     overridden = [name for name in HOOKS if getattr(tool, name) is not getattr(Tool, name)]
     members = {name: recorded(name) for name in overridden}
     return type(tool.__name__, (tool,), {"__module__": tool.__module__, **members})
-
-
-__all__ = [
-    "HookCall", "ToolRun", "check_every_cut", "cuts", "every_cut", "pieces", "run_tool",
-]  # fmt: skip
