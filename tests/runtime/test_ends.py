@@ -82,7 +82,7 @@ def logged(server: Server, pattern: str) -> list[str]:
 
 
 # SGLang starts twice, and once more in part.
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_dead_process_of_sglang_is_missed_at_once_and_sglang_restarts(
     restarting_server: Server,
 ) -> None:
