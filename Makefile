@@ -1,4 +1,4 @@
-.PHONY: setup demo test bench bench-full lock
+.PHONY: setup demo check test bench bench-full lock
 
 setup:
 	./setup.sh
@@ -6,11 +6,16 @@ setup:
 demo: setup
 	.venv/bin/sgl-conveyor demo
 
-test: setup
+# Lint, types, and all tests that need no server. More processes than two cores: many tests wait.
+check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/pytest
+	.venv/bin/pytest -m "not server" -n 3 --dist loadgroup
+
+# And the tests with real servers, one after the other.
+test: check
+	.venv/bin/pytest -m server
 
 # Five calls of each workload and mode, and the theory: under half an hour on two cores.
 bench: setup

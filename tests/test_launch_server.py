@@ -105,6 +105,7 @@ def test_help_names_our_flags() -> None:
         assert flag in run.stdout
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -1,14 +1,21 @@
-"""One real server for all tests of this folder."""
+"""One real server for all tests of this folder, and which tests need one.
+
+`-m server` takes the tests with a real server, `-m "not server"` the others: nobody marks them by
+hand, but those that start SGLang without a fixture of this folder.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bench.workloads.search_service import running_service
-from tests.runtime.servers import Server, conveyor_server
+from tests.runtime.servers import STARTS, Server, Starting, starting_conveyor, starting_stock
 
 TOOLS = (
     "python",
@@ -27,21 +34,91 @@ TOOLS = (
 MAX_RUNNING = 4
 
 
+FOLDER = Path(__file__).parent
+#: A module of programs: nothing in it is tested without a server, and SGLang takes ten seconds.
+_PROGRAMS = re.compile(r"^import sglang as sgl$", re.MULTILINE)
+
+
+def has_programs(path: Path) -> bool:
+    """Whether a test module imports SGLang for its programs."""
+    return path.suffix == ".py" and bool(_PROGRAMS.search(path.read_text()))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without servers, SGLang is not imported for tests that are left out anyway."""
+    left_out = config.getoption("markexpr") == "not server"
+    return True if left_out and has_programs(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests with a server; the stock one is needed first, and is gone then."""
+    ours = [item for item in items if FOLDER in item.path.parents]
+    for item in ours:
+        fixtures = getattr(item, "fixturenames", ())
+        with_server = any(name == "stock" or name.endswith("server") for name in fixtures)
+        if with_server or has_programs(item.path):
+            item.add_marker(pytest.mark.server)
+    last = [item for item in items if item.path.name == "test_ends.py"]
+    first = [item for item in items if item.path.name == "test_stock.py"]
+    rest = [item for item in items if item not in {*first, *last}]
+    items[:] = [*first, *rest, *last]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many servers were started, and how long that took."""
+    if STARTS:
+        terminalreporter.section(f"{len(STARTS)} servers started")
+        for start in STARTS:
+            terminalreporter.line(f"{start.seconds:6.1f} s  {start.kind}")
+        total = sum(start.seconds for start in STARTS)
+        terminalreporter.line(f"{total:6.1f} s  in all, some of them at the same time")
+
+
+@dataclass
+class Beginning:
+    """Our server, and a stock one if a test asks for it."""
+
+    ours: Starting
+    stock: Starting | None
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def beginning(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Beginning]:
+    """Both begin at once: each loads on one core."""
     folder = tmp_path_factory.mktemp("server")
     config = folder / "tools.toml"
     flags = [
         *("--tools", *TOOLS, "--tools-config", str(config)),
         *("--max-running-requests", str(MAX_RUNNING), "--conveyor-drain", "1"),
     ]
-    with running_service(rtt_ms=20) as search:
+    compared = any("stock" in getattr(i, "fixturenames", ()) for i in request.session.items)
+    with contextlib.ExitStack() as stack:
+        search = stack.enter_context(running_service(rtt_ms=20))
         config.write_text(
             "[search.environment]\n"
             f'SEARCH_URL = "{search.url}"\nSEARCH_CA = "{search.ca}"\nSEARCH_ALLOW_PRIVATE = "1"\n'
         )
-        with conveyor_server(folder / "log", *flags, api_key="a-test-key") as server:
-            yield server
+        ours = starting_conveyor(folder / "log", *flags, api_key="a-test-key")
+        started = stack.enter_context(ours)
+        stock = stack.enter_context(starting_stock(folder / "stock")) if compared else None
+        yield Beginning(started, stock)
+
+
+@pytest.fixture(scope="session")
+def server(beginning: Beginning) -> Server:
+    """Our server, for all."""
+    return beginning.ours.wait()
+
+
+@pytest.fixture(scope="module")
+def stock(beginning: Beginning) -> Iterator[Server]:
+    """A stock server beside ours, for one module."""
+    assert beginning.stock is not None
+    yield beginning.stock.wait()
+    beginning.stock.end()
 
 
 @pytest.fixture

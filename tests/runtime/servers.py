@@ -18,10 +18,12 @@ import psutil
 from sgl_conveyor import embedded_model
 from sgl_conveyor.demo.server import free_port
 from sgl_conveyor.launch_server import READY
-from sgl_conveyor.runtime.environment import CPU_PLATFORM
+from sgl_conveyor.runtime.environment import RUN_DIRECTORY
+from sgl_conveyor.runtime.server import cpu_flags
 
 START_LIMIT_S = 600.0
 END_LIMIT_S = 30.0
+STOCK_READY = "ready to roll"
 
 
 @dataclass
@@ -57,61 +59,120 @@ class Server:
         return found[0]
 
 
-@contextlib.contextmanager
-def conveyor_server(log: Path, *flags: str, api_key: str = "") -> Iterator[Server]:
-    """Our server, ready."""
-    argv = [sys.executable, "-m", "sgl_conveyor.launch_server", *flags]
-    key = ["--api-key", api_key] if api_key else []
-    with _server(log, [*argv, *key], os.environ.copy(), READY, api_key) as server:
-        yield server
+@dataclass
+class Start:
+    """One start of a server, for the summary: its kind, and the seconds until it was ready."""
+
+    kind: str
+    seconds: float
 
 
-@contextlib.contextmanager
-def stock_server(log: Path) -> Iterator[Server]:
-    """A plain SGLang on our CPU platform; our package is installed, and must not be noticed."""
-    argv = [
-        *(sys.executable, "-m", "sglang.launch_server", "--device", "cpu", "--sleep-on-idle"),
-        *("--model-path", str(embedded_model.ensure()), "--max-total-tokens", "32768"),
-    ]
-    environment = {**os.environ, "SGLANG_PLATFORM": CPU_PLATFORM, "OMP_NUM_THREADS": "1"}
-    with _server(log, argv, environment, "ready to roll", "") as server:
-        yield server
+#: Every server that this session started and waited for, in order.
+STARTS: list[Start] = []
 
 
-@contextlib.contextmanager
-def _server(
-    log: Path, argv: list[str], environment: dict[str, str], ready: str, api_key: str
-) -> Iterator[Server]:
-    port = free_port()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*argv, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT, env=environment
-        )
-    started: list[psutil.Process] = []
-    try:
-        _wait_until_ready(process, log, ready)
-        server = Server(f"http://127.0.0.1:{port}", process, log, api_key)
-        started = server.parts()
-        yield server
-    finally:
+class Starting:
+    """A server that begins to load; others can do so at the same time.
+
+    Args:
+        log: what it writes.
+        argv: its command, without the port.
+        environment: its variables.
+        ready: what its log says when it serves.
+        api_key: its key, or an empty text.
+    """
+
+    def __init__(
+        self, log: Path, argv: list[str], environment: dict[str, str], ready: str, api_key: str = ""
+    ) -> None:
+        port = free_port()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*argv, "--port", str(port)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        self._server = Server(f"http://127.0.0.1:{port}", process, log, api_key)
+        self._kind, self._ready = argv[2], ready
+        self._began = time.monotonic()
+        self._parts: list[psutil.Process] = []
+
+    def wait(self) -> Server:
+        """The server, once it serves."""
+        if not self._parts:
+            seconds = self._wait_until_ready()
+            STARTS.append(Start(self._kind, seconds))
+            self._parts = self._server.parts()
+        return self._server
+
+    def end(self) -> None:
+        """Ask it to end, then kill what is left of it."""
+        process = self._server.process
+        if process.poll() is None and not self._parts:
+            self._parts = self._server.parts()
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(END_LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for part in started:
+        for part in self._parts:
             with contextlib.suppress(psutil.NoSuchProcess):
                 part.kill()
 
+    def _wait_until_ready(self) -> float:
+        """The seconds that it took."""
+        log, process = self._server.log, self._server.process
+        deadline = self._began + START_LIMIT_S
+        while self._ready not in (text := log.read_text(errors="replace")):
+            tail = "\n".join(text.splitlines()[-20:])
+            assert process.poll() is None, f"the server ended with {process.returncode}:\n{tail}"
+            assert time.monotonic() < deadline, f"the server was not ready in time:\n{tail}"
+            time.sleep(0.5)
+        return time.monotonic() - self._began
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, ready: str) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while ready not in (text := log.read_text(errors="replace")):
-        tail = "\n".join(text.splitlines()[-20:])
-        assert process.poll() is None, f"the server ended with {process.returncode}:\n{tail}"
-        assert time.monotonic() < deadline, f"the server was not ready in time:\n{tail}"
-        time.sleep(0.5)
+
+@contextlib.contextmanager
+def starting_conveyor(log: Path, *flags: str, api_key: str = "") -> Iterator[Starting]:
+    """Our server, which begins to load."""
+    argv = [sys.executable, "-m", "sgl_conveyor.launch_server", *flags]
+    key = ["--api-key", api_key] if api_key else []
+    with _ended(Starting(log, [*argv, *key], os.environ.copy(), READY, api_key)) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def starting_stock(log: Path) -> Iterator[Starting]:
+    """A plain SGLang on our CPU platform; our package is installed, and must not be noticed.
+
+    It has the flags and cores that our launcher gives SGLang: with another number of threads, sums
+    are rounded otherwise, and the most likely token may be another one.
+    """
+    flags, variables = cpu_flags([], sorted(os.sched_getaffinity(0)))
+    argv = [
+        *(sys.executable, "-m", "sglang.launch_server", *flags),
+        *("--model-path", str(embedded_model.ensure())),
+    ]
+    environment = {**variables, **os.environ, "SGLANG_PLATFORM": variables["SGLANG_PLATFORM"]}
+    environment.pop(RUN_DIRECTORY, None)
+    with _ended(Starting(log, argv, environment, STOCK_READY)) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def conveyor_server(log: Path, *flags: str, api_key: str = "") -> Iterator[Server]:
+    """Our server, ready."""
+    with starting_conveyor(log, *flags, api_key=api_key) as start:
+        yield start.wait()
+
+
+@contextlib.contextmanager
+def _ended(start: Starting) -> Iterator[Starting]:
+    try:
+        yield start
+    finally:
+        start.end()
 
 
 def title(process: psutil.Process) -> str:

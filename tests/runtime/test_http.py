@@ -19,7 +19,8 @@ def create(client: httpx.Client, tool: str, **more: Any) -> str:
 
 
 def generate(client: httpx.Client, call: object, **sampling: Any) -> httpx.Response:
-    parameters = {"max_new_tokens": 64, "temperature": 0, **sampling}
+    # A model may write a literal text letter by letter: enough for each text that is asked for.
+    parameters = {"max_new_tokens": 128, "temperature": 0, **sampling}
     custom = {"conveyor": {"call": call}}
     body = {"text": "Text:\n", "sampling_params": {**parameters, "custom_params": custom}}
     return client.post("/generate", json=body)

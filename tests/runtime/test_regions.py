@@ -54,7 +54,9 @@ class TestResults:
         slow = "import time\ntime.sleep(0.4)\nprint('a long line to decode after it')\n"
         partial = run(literal=slow)["code.result"].timings
         sequential = run(literal=slow, partial=False)["code.result"].timings
-        assert partial.hidden > 0.3
+        assert partial.hidden > sequential.hidden
+        assert partial.units[0].started < partial.region_end
+        assert sequential.units[0].started >= sequential.region_end
         assert sequential.exposed > 0.4
 
     def test_a_state_can_be_streamed(self) -> None:

@@ -1,10 +1,13 @@
 """SGLang's own programs do on our server what they do on a stock one, and a stock one is stock.
 
-Of `sglang.test.test_programs`, not run here: decode_int, few_shot_qa, react and stream_logprobs
-fail on both servers (135 million parameters do not know the answers); decode_json_regex and
-parallel_decoding pass on both and take minutes; parallel_encoding hangs on both (it asks for a
-route that SGLang 0.5.23 does not have); image_qa needs a vision model; the two speculative ones
-need OpenAI's API.
+What a program should know is not asked: both servers must write the same text, or fail alike. They
+serve one request at a time, from an empty cache, with the most likely token each time, so that the
+same numbers are computed on both; what the numbers are is the processor's affair.
+
+Of `sglang.test.test_programs`, not run here: decode_json_regex and parallel_decoding take minutes;
+react chooses its way by numbers of two requests at once; parallel_encoding hangs on both (it asks
+for a route that SGLang 0.5.23 does not have); stream_logprobs compares pieces as they come;
+image_qa needs a vision model; the two speculative ones need OpenAI's API.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import types
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -23,11 +27,12 @@ from sglang.test import test_programs as programs
 
 from sgl_conveyor import ConveyorEndpoint
 from sgl_conveyor.runtime.environment import RUN_DIRECTORY
-from tests.runtime.servers import Server, stock_server
+from tests.runtime.servers import Server
 
 PROGRAMS = {
     "mt_bench": programs.test_mt_bench,
     "select": partial(programs.test_select, check_answer=False),
+    "decode_int": programs.test_decode_int,
     "decode_json": programs.test_decode_json,
     "expert_answer": partial(programs.test_expert_answer, check_answer=False),
     "tool_use": programs.test_tool_use,
@@ -36,32 +41,89 @@ PROGRAMS = {
     "dtype_gen": programs.test_dtype_gen,
     "gen_min_new_tokens": programs.test_gen_min_new_tokens,
 }
+#: Of each generation: enough to differ.
+MOST_TOKENS = 64
+
+
+class Recorded:
+    """Mixed into an endpoint: it decodes greedily, and keeps what was asked and answered."""
+
+    def keep(self) -> list[tuple[str, str]]:
+        """The prompts and their texts, from now on."""
+        self.kept: list[tuple[str, str]] = []
+        return self.kept
+
+    def generate(self, s: Any, sampling_params: Any) -> Any:
+        text, meta = super().generate(s, greedy(sampling_params))  # type: ignore[misc]
+        self.kept.append((s.text_, text))
+        return text, meta
+
+    def generate_stream(self, s: Any, sampling_params: Any) -> Any:
+        prompt, pieces = s.text_, []
+        for piece, meta in super().generate_stream(s, greedy(sampling_params)):  # type: ignore[misc]
+            pieces.append(piece)
+            yield piece, meta
+        self.kept.append((prompt, "".join(pieces)))
+
+    def select(self, s: Any, choices: list[str], *rest: Any, **more: Any) -> Any:
+        """The choice is not kept: its numbers come from requests that run at once."""
+        decision = super().select(s, choices, *rest, **more)  # type: ignore[misc]
+        assert decision.decision in choices
+        self.kept.append((s.text_, repr(choices)))
+        return decision
+
+
+def greedy(sampling_params: Any) -> Any:
+    made = sampling_params.clone()
+    made.temperature = 0
+    made.max_new_tokens = min(made.max_new_tokens, MOST_TOKENS)
+    return made
+
+
+class Stock(Recorded, sgl.RuntimeEndpoint):
+    pass
+
+
+class Ours(Recorded, ConveyorEndpoint):
+    pass
 
 
 @pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with stock_server(tmp_path_factory.mktemp("stock") / "log") as server:
-        yield server
+def endpoints(server: Server, stock: Server) -> Iterator[list[Stock | Ours]]:
+    yield [Stock(stock.url), Ours(server.url, api_key=server.api_key)]
+    sgl.set_default_backend(None)
+
+
+def forget(server: Server) -> None:
+    """What was decoded before must not be in the cache: it changes what is computed together."""
+    with server.client() as client:
+        client.post("/flush_cache").raise_for_status()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_sglangs_programs_run_on_both(server: Server, stock: Server, program: str) -> None:
-    endpoints = {
-        "stock": sgl.RuntimeEndpoint(stock.url),
-        "ours": ConveyorEndpoint(server.url, api_key=server.api_key),
-    }
-    try:
-        for endpoint in endpoints.values():
-            # Some of the programs ask the backend for its endpoint, as SGLang's Runtime has one.
-            sgl.set_default_backend(types.SimpleNamespace(endpoint=endpoint))
+def test_sglangs_programs_do_the_same_on_both(
+    server: Server, stock: Server, endpoints: list[Stock | Ours], program: str
+) -> None:
+    ends = []
+    for each, endpoint in zip((stock, server), endpoints, strict=True):
+        forget(each)
+        kept, failure = endpoint.keep(), None
+        # Some of the programs ask the backend for its endpoint, as SGLang's Runtime has one.
+        sgl.set_default_backend(types.SimpleNamespace(endpoint=endpoint))
+        try:
             PROGRAMS[program]()
-    finally:
-        sgl.set_default_backend(None)
+        except Exception as error:  # What the program asks of its text, or its own code on it.
+            failure = type(error)
+        ends.append((kept, failure))
+    assert ends[0] == ends[1]
+    assert ends[0][0], f"nothing was generated: {ends[0][1]}"
 
 
 def test_both_decode_the_same_tokens(server: Server, stock: Server) -> None:
     parameters = {"max_new_tokens": 48, "temperature": 0}
     body = {"text": "The three laws of robotics are", "sampling_params": parameters}
+    for each in (server, stock):
+        forget(each)
     with server.client() as ours, stock.client() as theirs:
         answers = [c.post("/generate", json=body).json() for c in (ours, theirs)]
     assert answers[0]["output_ids"] == answers[1]["output_ids"]
