@@ -1,4 +1,4 @@
-.PHONY: setup demo check test bench bench-full lock
+.PHONY: setup demo check test bench bench-full bench-gpu lock
 
 setup:
 	./setup.sh
@@ -37,6 +37,28 @@ bench-full: setup
 		--json bench/results/theory.json || status=1; \
 	.venv/bin/python -m bench.measure.overhead --json bench/results/overhead.json || status=1; \
 	.venv/bin/python -m bench.report && exit $$status
+
+# The same on a CUDA machine, with a model of 7B without weights: see bench/gpu.md. Two servers share the
+# GPU and start at once, each with 15 GB of weights. SGLang gives the KV cache what is free after loading
+# less (1 - fraction) of what was free before, and what the other server loads meanwhile counts as used:
+# so the fraction is high, and the tokens limit the cache. What an earlier run left is deleted, so that it
+# is not reported as this one's.
+GPU = bench/results/gpu
+GPU_FLAGS = --load-format dummy --mem-fraction-static 0.9 --max-total-tokens 16384
+GPU_SERVERS = --server-flags="--model-path $(abspath $(GPU))/llama-7b-dummy $(GPU_FLAGS)"
+REPEAT = 20
+
+bench-gpu: setup
+	.venv/bin/python -m bench.measure.gpu $(GPU)/llama-7b-dummy
+	rm -f $(GPU)/*.json
+	timeout 4h .venv/bin/python -m bench.measure.workloads --repeat $(REPEAT) \
+		--json $(GPU)/runs.json $(GPU_SERVERS)
+	-timeout 1h .venv/bin/python -m bench.measure.theory --runs $(GPU)/runs.json \
+		--json $(GPU)/theory.json
+	-timeout 1h .venv/bin/python -m bench.measure.concurrency --json $(GPU)/concurrency.json $(GPU_SERVERS)
+	-timeout 3h .venv/bin/python -m bench.measure.overhead --json $(GPU)/overhead.json $(GPU_SERVERS)
+	.venv/bin/python -m bench.report --results $(GPU) --out $(GPU)/REPORT.md \
+		--figures $(GPU)/figures --summary $(GPU)/summary.json
 
 # Pins every package again, after a change of pyproject.toml.
 lock:

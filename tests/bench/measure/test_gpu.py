@@ -2,11 +2,14 @@
 
 import json
 import shlex
-import sys
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from bench.measure.gpu import FLAGS, SHAPE, Step, make_model, run, steps
+from bench.measure.gpu import SHAPE, make_model
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -47,33 +50,35 @@ def test_the_shape_is_of_seven_billion_parameters():
 
 @pytest.fixture
 def todo(tmp_path):
-    """The steps' commands, by the name of their bench."""
-    found = steps(tmp_path / "model", tmp_path, 20, " ".join(FLAGS))
-    return {step.command[2].rpartition(".")[2]: step for step in found}
+    """The commands of `make bench-gpu`, by the name of their bench."""
+    make = ["make", "--silent", "--dry-run", "bench-gpu", f"GPU={tmp_path}"]
+    said = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    commands = [shlex.split(line) for line in said.replace("\\\n", " ").splitlines()]
+    return {
+        words[words.index("-m") + 1].rpartition(".")[2]: words
+        for words in commands
+        if "-m" in words
+    }
 
 
 def test_both_servers_of_every_bench_get_the_model_and_no_weights_are_loaded(tmp_path, todo):
     for name in ("workloads", "concurrency", "overhead"):
-        (flags,) = [word for word in todo[name].command if word.startswith("--server-flags=")]
+        (flags,) = [word for word in todo[name] if word.startswith("--server-flags=")]
         given = shlex.split(flags.partition("=")[2])
-        assert given[:4] == ["--model-path", str(tmp_path / "model"), "--load-format", "dummy"]
-    assert "--workload" not in todo["workloads"].command
+        assert given[:4] == ["--model-path", f"{tmp_path}/llama-7b-dummy", "--load-format", "dummy"]
+    assert "--workload" not in todo["workloads"]
 
 
 def test_every_file_is_in_the_folder_and_the_report_takes_them_from_there(tmp_path, todo):
-    *measured, report = todo.values()
-    assert report.command[report.command.index("--results") + 1] == str(tmp_path)
-    names = []
-    for step in measured:
-        names.append(step.command[step.command.index("--json") + 1])
-    assert names == [
-        str(tmp_path / f"{name}.json") for name in ("runs", "theory", "concurrency", "overhead")
-    ]
-    theory = todo["theory"].command
-    assert theory[theory.index("--runs") + 1] == names[0]
+    assert list(todo) == ["gpu", "workloads", "theory", "concurrency", "overhead", "report"]
+    assert todo["gpu"][-1] == f"{tmp_path}/llama-7b-dummy"
+    names = [todo[name][todo[name].index("--json") + 1] for name in list(todo)[1:-1]]
+    files = ("runs", "theory", "concurrency", "overhead")
+    assert names == [f"{tmp_path}/{file}.json" for file in files]
+    assert todo["theory"][todo["theory"].index("--runs") + 1] == names[0]
+    assert todo["report"][todo["report"].index("--results") + 1] == str(tmp_path)
 
 
-def test_a_command_that_takes_too_long_is_ended():
-    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-    assert run(Step(command=asleep, limit_s=0.2)) == 124
-    assert run(Step(command=[sys.executable, "-c", "raise SystemExit(3)"], limit_s=60)) == 3
+def test_each_measurement_has_a_limit_of_time(todo):
+    for name in ("workloads", "theory", "concurrency", "overhead"):
+        assert todo[name][0] == "timeout"
