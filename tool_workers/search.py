@@ -82,6 +82,8 @@ class Search(Tool):
             default="",
             pattern=_HOST_NAME,
             max_length=253,
+            # SGLang refuses a schema that bounds a text by a pattern and by its length.
+            json_schema_extra=lambda schema: schema.pop("maxLength"),
             description="search only this host, as `docs.python.org`; empty: everywhere",
         )
         language: str = Field(
