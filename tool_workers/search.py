@@ -29,6 +29,10 @@ _WARM_LIMIT_S = 3.0
 _HOST_NAME = r"^(([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9])?$"
 
 
+def _without_length(schema: dict[str, Any]) -> None:
+    del schema["maxLength"]
+
+
 class NotConfigured(Exception):
     """The tool has no endpoint, or its settings are wrong."""
 
@@ -82,6 +86,8 @@ class Search(Tool):
             default="",
             pattern=_HOST_NAME,
             max_length=253,
+            # SGLang refuses a schema that bounds a text by a pattern and by its length.
+            json_schema_extra=_without_length,
             description="search only this host, as `docs.python.org`; empty: everywhere",
         )
         language: str = Field(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -53,11 +54,13 @@ class Options(msgspec.Struct):
         max_tokens: the limit of a region.
         temperature: of the sampling.
         repeats: regions of each kind for each tool and prompt.
+        at_once: regions that are decoded at once.
     """
 
     max_tokens: int
     temperature: float
     repeats: int
+    at_once: int
 
 
 def blanks_of(text: str) -> int:
@@ -94,7 +97,8 @@ def decode(
         "custom_params": {"conveyor": conveyor},
     }
     answer = client.post("/generate", json={"text": text, "sampling_params": parameters})
-    answer.raise_for_status()
+    if answer.status_code != 200:
+        raise SystemExit(f"the schema of {tool['name']} was refused: {answer.text}")
     content = answer.json()
     client.delete(f"/conveyor/calls/{created['call']}")
     meta = content["meta_info"]
@@ -118,13 +122,15 @@ def measure(client: httpx.Client, names: list[str], options: Options) -> list[Re
         if tool["function"]["parameters"]["properties"]
         and (not names or tool["function"]["name"] in names)
     ]
-    return [
-        decode(client, tool, prompt, any_whitespace, options)
+    jobs = [
+        (tool, prompt, any_whitespace)
         for _ in range(options.repeats)
         for tool in tools
         for prompt in PROMPTS
         for any_whitespace in (True, False)
     ]
+    with ThreadPoolExecutor(options.at_once) as pool:
+        return list(pool.map(lambda job: decode(client, *job, options), jobs))
 
 
 def table(regions: list[Region]) -> str:
@@ -160,10 +166,11 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--out", type=Path, help="where all regions are written, as JSON")
     given = parser.parse_args()
     headers = {"Authorization": f"Bearer {given.api_key}"} if given.api_key else {}
-    options = Options(given.max_tokens, given.temperature, given.repeats)
+    options = Options(given.max_tokens, given.temperature, given.repeats, given.at_once)
     with httpx.Client(base_url=given.url, headers=headers, timeout=600, trust_env=False) as client:
         regions = measure(client, given.tools, options)
     if given.out is not None:

@@ -233,8 +233,9 @@ def refusal_of(obj: Any) -> str | None:
     """Why a request with a region cannot be served, in one sentence; None if it can."""
     params = obj.sampling_params
     ids = getattr(obj, "input_ids", None)
-    if obj.text is None and not ids:
-        return "a request with a tool region takes text or input_ids"
+    if not obj.text and not ids:
+        # SGLang's scheduler dies of a prompt without a token.
+        return "a request with a tool region takes text or input_ids, and neither may be empty"
     if (
         not isinstance(params, dict)
         or isinstance(obj.text, list)

@@ -87,13 +87,14 @@ class TestResults:
 
         @sgl.function
         def loop(s: Any) -> None:
+            s += "# start\n"
             for n in range(3):
                 region = tool_region("code", tool="python", literal=f"{n} + 10\n", partial=partial)
                 s += region + "# " + tool_result("code")
                 held.append(s["code.result"])
 
         state = loop.run(stream=stream)
-        assert state.text() == "0 + 10\n# 10\n1 + 10\n# 11\n2 + 10\n# 12\n"
+        assert state.text() == "# start\n0 + 10\n# 10\n1 + 10\n# 11\n2 + 10\n# 12\n"
         assert state.error() is None
         assert [str(result) for result in held] == ["10\n", "11\n", "12\n"]
         assert (state["code"], str(state["code.result"])) == ("2 + 10\n", "12\n")
@@ -104,6 +105,7 @@ class TestResults:
         @sgl.function
         def loop(s: Any) -> None:
             s["read"] = []
+            s += "# start\n"
             for n in range(2):
                 s += tool_region("code", tool="python", literal=f"{n} + 10\n")
                 s["read"].append((s["code"], s["code.result"].value))
@@ -116,13 +118,14 @@ class TestResults:
         @sgl.function
         def twice(s: Any) -> None:
             s["calls"] = []
+            s += "# start\n"
             for _ in range(2):
                 s += region
                 s["calls"].append(s.get_meta_info("code")["call"])
 
         state = twice.run()
         assert len(set(state["calls"])) == 2
-        assert state.text() == "1 + 1\n" * 2
+        assert state.text() == "# start\n" + "1 + 1\n" * 2
 
     def test_forks_see_the_results_of_their_parents_regions(self) -> None:
         @sgl.function
