@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from bench.workloads.search_service import running_service
-from tests.runtime.servers import STARTS, Server, Starting, starting_conveyor, starting_stock
+from tests.runtime.servers import (
+    START_LIMIT_S,
+    STARTS,
+    Server,
+    Starting,
+    starting_conveyor,
+    starting_stock,
+)
 
 TOOLS = (
     "python",
@@ -59,6 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         with_server = any(name == "stock" or name.endswith("server") for name in fixtures)
         if with_server or has_programs(item.path):
             item.add_marker(pytest.mark.server)
+            # A test's time counts from its fixtures on, and two servers load on two cores.
+            item.add_marker(pytest.mark.timeout(2 * START_LIMIT_S))
     last = [item for item in items if item.path.name == "test_ends.py"]
     first = [item for item in items if item.path.name == "test_stock.py"]
     rest = [item for item in items if item not in {*first, *last}]
