@@ -15,7 +15,7 @@ PACKAGE = "sgl_conveyor"
 #: From the ground up: a room imports from its own floor and those beneath.
 FLOORS = (
     # Nouns.
-    {"errors", "specs", "timings", "core", "events", "record", "encodable"},
+    {"errors", "specs", "timings", "core", "events", "record", "encodable", "literal"},
     # What crosses a process boundary, and what a tool author sees.
     {"messages", "channel", "processes", "supervision", "tools", "describe", "units"},
     # What looks at these, without I/O or once at a start.

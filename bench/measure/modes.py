@@ -23,7 +23,7 @@ from bench.measure.servers import Servers
 from bench.workloads.local_tools import LocalCall, LocalTools
 from bench.workloads.recorded import Work
 from sgl_conveyor.core import Outcome
-from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.literal import literal_grammar
 from sgl_conveyor.timings import Timings
 
 _T = TypeVar("_T")

@@ -130,7 +130,7 @@ def measure(client: httpx.Client, names: list[str], options: Options) -> list[Re
         for any_whitespace in (True, False)
     ]
     with ThreadPoolExecutor(options.at_once) as pool:
-        return list(pool.map(lambda job: decode(client, *job, options), jobs))
+        return list(pool.map(lambda job: decode(client, job[0], job[1], job[2], options), jobs))
 
 
 def table(regions: list[Region]) -> str:

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import msgspec
 
 from sgl_conveyor.errors import ConveyorError
-from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.literal import literal_grammar
 
 
 class ServingLoad(msgspec.Struct, frozen=True, kw_only=True):

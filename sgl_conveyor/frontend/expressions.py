@@ -7,9 +7,8 @@ from typing import Any
 
 from sglang.lang.ir import SglExpr
 
+from sgl_conveyor.literal import literal_grammar
 from sgl_conveyor.specs import Grammar
-
-_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
 class SglToolRegion(SglExpr):  # type: ignore[misc]
@@ -123,30 +122,6 @@ def tool_region(
 def tool_result(name: str) -> SglToolResult:
     """The text of the result of the region `name`, appended when it is there."""
     return SglToolResult(name)
-
-
-def literal_grammar(text: str) -> str:
-    """An EBNF grammar that admits exactly one text.
-
-    Args:
-        text: any text that can be encoded in UTF-8, and is not empty.
-
-    Raises:
-        ValueError: it is empty, or holds a lone surrogate.
-    """
-    if not text:
-        raise ValueError("a literal region needs a text: it is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"a literal region cannot replay its text: {error}") from None
-    return f'root ::= "{"".join(_ESCAPES.get(c) or _printable(c) for c in text)}"'
-
-
-def _printable(character: str) -> str:
-    code = ord(character)
-    # Four digits: xgrammar reads a hex digit that follows `\x41` into it.
-    return f"\\u{code:04x}" if code < 0x20 or code == 0x7F else character
 
 
 def region_parameters(

@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from sgl_conveyor.frontend.expressions import literal_grammar
 from sgl_conveyor.launch_server import READY
+from sgl_conveyor.literal import literal_grammar
 from tests.dispatcher.harness import wait_until
 from tests.runtime.servers import START_LIMIT_S, Server, conveyor_server, still_running, title
 from tests.runtime.test_http import create, generate, read

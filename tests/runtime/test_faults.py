@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.literal import literal_grammar
 from tests.dispatcher.harness import wait_until
 from tests.runtime.conftest import MAX_RUNNING
 from tests.runtime.servers import Server

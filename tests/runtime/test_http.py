@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sgl_conveyor.frontend.expressions import literal_grammar
+from sgl_conveyor.literal import literal_grammar
 from tests.runtime.servers import Server
 
 
