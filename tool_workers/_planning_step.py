@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sgl_conveyor.encodable import encodable
 from sgl_conveyor.errors import ConveyorError
 from sgl_conveyor.specs import ToolInfo
 
@@ -211,7 +212,9 @@ def _value(line: Line, node: ast.expr) -> Any:
     match node:
         case ast.Constant(value=str(text)):
             # JSON writes what lies beyond 16 bits as two escapes.
-            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return encodable(
+                text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            )
         case ast.Constant(value=bool() | None):
             return node.value
         case ast.Constant(value=int(number)):

@@ -135,6 +135,7 @@ class TestResults:
             ("-1.5e2", -150.0),
             ("'it is $1, \\'so\\''", "it is $1, 'so'"),
             ('"# $1 \\u00e9 \\ud83c\\udf89 \\""', '# $1 é 🎉 "'),
+            ('"\\ud83e \\ud83e\\udd80"', "\\ud83e 🦀"),
             ("[true, False, null, None, []]", [True, False, None, None, []]),
             ('{"a": [$1, {"$1": $1}], "b": {}}', {"a": ["x", {"$1": "x"}], "b": {}}),
         ],

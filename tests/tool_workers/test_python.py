@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sgl_conveyor.core import ToolResult
 from sgl_conveyor.testing import run_tool
 from tests.dispatcher.harness import STOP, Harness, dispatcher, wait_until
 from tool_workers._python_figures import MAX_BYTES, MAX_FIGURES, MAX_PIXELS, Figures
+from tool_workers._python_output import MAX_OUTPUT_CHARS
 from tool_workers.python import Python
 
 MIB = 1024**2
@@ -94,10 +96,76 @@ class TestResults:
         assert len(text) < 300_000
         assert "dropped" in text
 
-    def test_sys_exit_ends_the_program_with_an_error(self, conveyor: Harness) -> None:
-        view = run(conveyor, "print('a')\nimport sys\nsys.exit(3)\nprint('b')\n")
-        assert view.outcome.error.type == "SystemExit"
-        assert view.outcome.value.startswith("a\n")
+
+class TestExit:
+    """A program may end itself, as a script does."""
+
+    @pytest.mark.parametrize(
+        "ending",
+        [
+            "exit()", "quit()", "exit(0)", "import sys; sys.exit()", "raise SystemExit",
+            "raise SystemExit(False)", "def f():\n    exit()\n\nf()",
+            "import sys\nasync def f():\n    sys.exit()\n\nawait f()",
+            "import asyncio, sys\nasync def f():\n    sys.exit()\n\nasyncio.run(f())",
+        ],
+    )  # fmt: skip
+    def test_the_program_ends_there_with_the_output_so_far(self, ending: str) -> None:
+        result = run_tool(Python, f"print('a')\n{ending}\nprint('b')\n5\n").result
+        assert (result.value, result.error) == ("a\n", None)
+
+    @pytest.mark.parametrize(
+        ("ending", "message", "output"),
+        [
+            ("import sys\nsys.exit(3)", "3", "a\n"),
+            ("exit(True)", "True", "a\n"),
+            ("quit('no data')", "no data", "a\nno data\n"),
+            ("raise SystemExit(1, 'x')", "(1, 'x')", "a\n(1, 'x')\n"),
+        ],
+    )
+    def test_a_code_or_a_message_makes_it_an_error_without_a_traceback(
+        self, ending: str, message: str, output: str
+    ) -> None:
+        result = run_tool(Python, f"print('a')\n{ending}\nprint('b')\n").result
+        assert result.value == output
+        assert result.error is not None
+        assert (result.error.type, result.error.message) == ("SystemExit", message)
+
+    def test_a_program_that_catches_it_goes_on(self) -> None:
+        source = (
+            "try:\n    exit(3)\nexcept SystemExit as error:\n    print(error.code)\nprint('b')\n"
+        )
+        result = run_tool(Python, source).result
+        assert (result.value, result.error) == ("3\nb\n", None)
+
+    def test_in_a_thread_it_ends_only_the_thread(self) -> None:
+        source = (
+            "import threading, sys\nthread = threading.Thread(target=sys.exit, args=(3,))\n"
+            "thread.start()\nthread.join()\nprint('b')\n"
+        )
+        result = run_tool(Python, source).result
+        assert (result.value, result.error) == ("b\n", None)
+
+    @pytest.mark.parametrize(
+        ("ending", "code", "output"),
+        [
+            ("exit(7)", 7, ""),
+            ("exit()", 0, ""),
+            ("exit('bad')", 1, "bad\n"),
+            ("print('in time')", 0, "in time\n"),
+            ("{}['k']", 1, "KeyError: 'k'\n"),
+        ],
+    )
+    def test_a_forked_process_ends_with_its_own_code(
+        self, ending: str, code: int, output: str
+    ) -> None:
+        source = (
+            f"import os\nif (pid := os.fork()) == 0:\n    {ending}\n"
+            "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+        )
+        result = run_tool(Python, source).result
+        assert result.error is None
+        assert result.value.endswith(f"{output}{code}\n")
+        assert result.value.count("\n") == 1 or output
 
 
 def draw(source: str) -> ToolResult:
@@ -351,7 +419,7 @@ class TestHostileMessages:
 
     SOCKET = (
         "import gc, zmq, time\nfrom sgl_conveyor import messages as m\n"
-        "from sgl_conveyor.core import UnitTiming\n"
+        "from sgl_conveyor.timings import UnitTiming\n"
         "from sgl_conveyor.worker.runner import CallRunner\n"
         "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
         "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
@@ -370,8 +438,8 @@ class TestHostileMessages:
 
     def test_a_deeply_nested_result_reaches_nobody(self, conveyor: Harness) -> None:
         forge = (
-            "from sgl_conveyor.worker import call\n"
-            "call.encode_value = lambda value: b'[' * 500000 + b']' * 500000\n"
+            "from sgl_conveyor.worker import runner\n"
+            "runner.encode_value = lambda value: b'[' * 500000 + b']' * 500000\n"
         )
         assert self.attack(conveyor, forge).outcome.error.type == "ProtocolError"
 
@@ -414,6 +482,93 @@ class TestOutput:
             answers += 1
         assert conveyor.read(call).outcome.error is None
         assert answers > 5
+
+    @pytest.mark.parametrize(
+        "late",
+        [
+            "import threading, time\n"
+            "def late():\n    time.sleep(0.2)\n    print('late é')\n\n"
+            "thread = threading.Thread(target=late)\nthread.start()\n",
+            "import subprocess\n"
+            "late = subprocess.Popen(['sh', '-c', 'sleep 0.2; echo late é >&2'])\n",
+            "import ctypes, threading, time\n"
+            "def late():\n    time.sleep(0.2)\n"
+            "    ctypes.CDLL(None).write(2, 'late é\\n'.encode(), 8)\n\n"
+            "thread = threading.Thread(target=late)\nthread.start()\n",
+            "import sys, threading, time\n"
+            "def late():\n    time.sleep(0.2)\n    sys.__stdout__.write('late é\\n')\n\n"
+            "thread = threading.Thread(target=late)\nthread.start()\n",
+        ],
+        ids=["a thread", "a subprocess", "C code", "a thread past sys.stdout"],
+    )
+    def test_what_is_printed_after_its_statement_is_kept_in_the_order_seen(self, late: str) -> None:
+        source = late + (
+            "import time\nfor text in 'first', 'last':\n    print(text)\n    time.sleep(1)\n"
+        )
+        result = run_tool(Python, source).result
+        assert (result.value, result.error) == ("first\nlate é\nlast\n", None)
+        assert result.emitted == result.value
+
+    def test_what_is_printed_between_the_last_statement_and_the_end_is_kept(
+        self, conveyor: Harness
+    ) -> None:
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        source = "import threading\n_ = threading.Timer(0.3, print, ['late']).start()\n"
+        conveyor.decode(call, source)
+        wait_until(lambda: len(conveyor.read(call, 0).outcome.timings.units) == 2, "the timer")
+        time.sleep(1)
+        conveyor.decode(call, "", STOP)
+        assert conveyor.read(call).outcome.value == "late\n"
+
+    def test_what_others_print_is_limited_too(self) -> None:
+        source = "import os\n_ = os.system('yes | head -c 30000000')\nprint('never')\n"
+        result = run_tool(Python, source).result
+        assert result.error is None
+        assert len(result.value) < MAX_OUTPUT_CHARS + 100
+        assert result.value.endswith("dropped]\n")
+
+    def test_a_character_may_come_in_pieces(self) -> None:
+        source = "import os\nfor byte in 'é🎉'.encode():\n    _ = os.write(1, bytes([byte]))\n"
+        result = run_tool(Python, source + "    print(end='')\n").result
+        assert (result.value, result.error) == ("é🎉", None)
+
+    def test_bytes_are_refused_as_python_does(self) -> None:
+        source = "import sys\nprint('a')\nsys.stdout.write(b'x')\n"
+        result = run_tool(Python, source).result
+        assert result.value.startswith("a\nTraceback")
+        assert result.error is not None
+        assert result.error.type == "TypeError"
+        assert result.error.message == "write() argument must be str, not bytes"
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "print('é \\ud800')",
+            "type('A', (), {'__repr__': lambda self: 'é \\ud800'})()",
+            "(t := Thread(target=print, args=['é \\ud800'])).start()\nt.join()",
+            "if (pid := os.fork()) == 0:\n    print('é \\ud800')\n_ = os.waitpid(pid, 0)",
+            "exit('é \\ud800')",
+        ],
+        ids=["print", "repr", "thread", "fork", "exit"],
+    )  # fmt: skip
+    def test_half_of_a_surrogate_pair_is_escaped(self, statement: str) -> None:
+        source = f"import os\nfrom threading import Thread\nprint('before')\n{statement}\n"
+        result = run_tool(Python, source).result
+        assert result.value == "before\né \\ud800\n"
+        assert result.emitted == result.value
+        if statement.startswith("exit"):
+            assert result.error is not None
+            assert result.error.message == "é \\ud800"
+        else:
+            assert result.error is None
+
+    def test_half_of_a_surrogate_pair_in_an_error_is_escaped(self) -> None:
+        result = run_tool(Python, "print('a')\nraise ValueError('é \\ud800')\n").result
+        assert result.error is not None
+        assert (result.error.type, result.error.message) == ("ValueError", "é \\ud800")
+        assert result.value.startswith("a\nTraceback")
+        assert result.value.endswith("ValueError: é \\ud800\n")
 
 
 def test_without_a_sandbox_each_call_still_has_a_process_of_its_own() -> None:
