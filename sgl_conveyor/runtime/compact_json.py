@@ -45,7 +45,8 @@ def ask_for_compact_json(params: dict[str, Any]) -> None:
 
 
 def _any_whitespace(params: dict[str, Any]) -> Any:
-    return params["custom_params"]["conveyor"].get("any_whitespace", False)
+    ours = (params.get("custom_params") or {}).get("conveyor", {})
+    return ours.get("any_whitespace", False)
 
 
 def register_compact_json() -> None:
@@ -55,9 +56,10 @@ def register_compact_json() -> None:
     HookRegistry.register(DISPATCH_JSON, _dispatch_json, HookType.AROUND)
 
 
-def compiles_compact_json() -> bool:
-    """Whether the hook is in place; SGLang only logs it when it could not apply one."""
-    return hasattr(pkgutil.resolve_name(DISPATCH_JSON), "__wrapped__")
+def missing_hook() -> str | None:
+    """The hook, if it is not in place; SGLang only logs it when it could not apply one."""
+    applied = hasattr(pkgutil.resolve_name(DISPATCH_JSON), "__wrapped__")
+    return None if applied else DISPATCH_JSON
 
 
 def _dispatch_json(original: Callable[[Any, str], Any], backend: Any, key_string: str) -> Any:

@@ -12,11 +12,11 @@ def register() -> None:
     directory = run_directory()
     if directory is None:
         return
-    from sgl_conveyor.runtime.compact_json import register_compact_json
+    from sgl_conveyor.runtime.compact_json import missing_hook, register_compact_json
     from sgl_conveyor.runtime.tap import register_tap
 
     register_compact_json()
-    register_tap(directory)
+    register_tap(directory, missing_hook)
 
 
 def activate() -> str | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import zmq
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure
-from sgl_conveyor.runtime.compact_json import DISPATCH_JSON, compiles_compact_json
 
 logger = logging.getLogger(__name__)
 
@@ -145,11 +144,14 @@ def _finish(reason: Any) -> m.Finish:
     )
 
 
-def register_tap(directory: RunDirectory) -> None:
+def register_tap(
+    directory: RunDirectory, missing: Callable[[], str | None] = lambda: None
+) -> None:
     """Register the hooks that put the tap into the process that streams output.
 
     Args:
         directory: where the dispatcher's sockets are.
+        missing: names a hook of this process that SGLang could not apply, if there is one.
     """
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
@@ -161,9 +163,9 @@ def register_tap(directory: RunDirectory) -> None:
         # Of all ranks only one streams: tensor, pipeline and context parallel peers do not.
         if getattr(sender, "socket", sender) is None or taps:
             return
-        if not compiles_compact_json():
+        if (hook := missing()) is not None:
             # Then the launcher refuses to start, for want of the hello.
-            logger.error("the hook on %s is not in place: see the log above", DISPATCH_JSON)
+            logger.error("the hook on %s is not in place: see the log above", hook)
             return
         socket: zmq.Socket[bytes] = configure(zmq.Context.instance().socket(zmq.PUSH))
         socket.connect(directory.tap)

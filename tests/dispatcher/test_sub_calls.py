@@ -109,4 +109,4 @@ def test_a_bad_answer_harms_nobody_else(conveyor: Harness, line: str, says: str)
 
 
 def test_a_name_that_cannot_be_sent_is_an_unknown_tool(conveyor: Harness) -> None:
-    assert "unknown tool '?'" in conveyor.run("unspeakable", "x").outcome.value
+    assert "unknown tool '\\\\ud800'" in conveyor.run("unspeakable", "x").outcome.value
