@@ -14,7 +14,7 @@ import re
 import warnings
 from typing import Literal
 
-from sgl_conveyor.units.lines import LineSplitter
+from sgl_conveyor.units.lines import SourceLine, SourceLineSplitter
 
 _COMPOUND = (
     ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef,
@@ -37,10 +37,10 @@ class StatementSplitter:
     """
 
     def __init__(self) -> None:
-        self._lines = LineSplitter()
+        self._lines = SourceLineSplitter()
         self._compiler = codeop.CommandCompiler()
         self._compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        self._pending: list[str] = []
+        self._pending: list[SourceLine] = []
         # The pending lines are a complete compound statement, which may go on.
         self._open_block = False
 
@@ -53,20 +53,21 @@ class StatementSplitter:
         statements = [s for line in self._lines.close() for s in self._add(line)]
         return statements + self._flush()
 
-    def _add(self, line: str) -> list[str]:
-        blank = _BLANK.match(line) is not None
+    def _add(self, line: SourceLine) -> list[str]:
+        text = line.text
+        blank = _BLANK.match(text) is not None
         if not self._pending:
             return [] if blank else self._extend(line)
         if not self._open_block:
             return self._extend(line)
-        if blank or (line[0].isspace() and _stands_alone(line)):
+        if blank or (text[0].isspace() and _stands_alone(text)):
             self._pending.append(line)
             return []
-        if line[0].isspace() or _CLAUSE.match(line) or self._completeness() == "incomplete":
+        if text[0].isspace() or _CLAUSE.match(text) or self._completeness() == "incomplete":
             return self._extend(line)
         return self._flush() + self._extend(line)
 
-    def _extend(self, line: str) -> list[str]:
+    def _extend(self, line: SourceLine) -> list[str]:
         """Add a line, and hand over what is pending if that makes it certain."""
         self._pending.append(line)
         completeness = self._completeness()
@@ -74,7 +75,7 @@ class StatementSplitter:
         return [] if self._open_block or completeness == "incomplete" else self._flush()
 
     def _completeness(self) -> Literal["complete", "incomplete", "invalid"]:
-        source = "\n".join(self._pending) + "\n"
+        source = _source(self._pending)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -88,10 +89,10 @@ class StatementSplitter:
 
     def _ends_in_backslash(self) -> bool:
         """Whether the last line is continued, and nothing before it is wrong."""
-        if not self._pending[-1].endswith("\\"):
+        if not self._pending[-1].text.endswith("\\"):
             return False
         try:
-            compile("\n".join(self._pending) + "\n", "<region>", "exec", ast.PyCF_ONLY_AST)
+            compile(_source(self._pending), "<region>", "exec", ast.PyCF_ONLY_AST)
         except SyntaxError as error:
             return "unexpected EOF" in str(error)
         except _NO_PYTHON:
@@ -100,34 +101,30 @@ class StatementSplitter:
 
     def _ends_in_compound(self) -> bool:
         try:
-            body = _parse("\n".join(self._pending)).body
+            body = _parse(_source(self._pending)).body
         except _NO_PYTHON:
             return False
         return bool(body) and isinstance(body[-1], _COMPOUND)
 
     def _flush(self) -> list[str]:
-        source, self._pending, self._open_block = "\n".join(self._pending), [], False
-        if not source.strip():
+        lines, self._pending, self._open_block = self._pending, [], False
+        if all(not line.text.strip() for line in lines):
             return []
         try:
-            return split_module(source)
+            body = _parse(_source(lines)).body
         except _NO_PYTHON:
-            return [source]
+            return [_written(lines)]
+        return [_slice(lines, node) for node in body]
 
 
-def split_module(source: str) -> list[str]:
-    """The top-level statements of a source text, each exactly as it was written.
+def _source(lines: list[SourceLine]) -> str:
+    """What is compiled: with plain newlines, whatever ended the lines."""
+    return "".join(f"{line.text}\n" for line in lines)
 
-    Args:
-        source: Python, any number of statements.
 
-    Raises:
-        SyntaxError: it is no Python.
-    """
-    if "\r" in source:  # ast counts a lone carriage return as a line's end
-        return [source]
-    lines = [line.encode() for line in source.split("\n")]
-    return [_slice(lines, node) for node in _parse(source).body]
+def _written(lines: list[SourceLine]) -> str:
+    """The lines as they were written, without what ended the last one."""
+    return "".join([*map("".join, lines[:-1]), lines[-1].text])
 
 
 def _stands_alone(line: str) -> bool:
@@ -138,32 +135,37 @@ def _stands_alone(line: str) -> bool:
     if not _CAN_SPAN.search(line):
         return True
     try:
-        _parse("if 1:\n" + line)
+        _parse(f"if 1:\n{line}\n")
     except _NO_PYTHON:
         return False
     return True
 
 
-def _slice(lines: list[bytes], node: ast.stmt) -> str:
+def _slice(lines: list[SourceLine], node: ast.stmt) -> str:
     """A node's source; ast counts columns in bytes of UTF-8."""
     first = node.lineno - 1
     decorators = getattr(node, "decorator_list", [])
     if decorators:
         # ast knows where a decorator's expression begins; its `@` may stand on a line above.
         first = min(decorator.lineno for decorator in decorators) - 1
-        while not lines[first].lstrip().startswith(b"@"):
+        while not lines[first].text.lstrip().startswith("@"):
             first -= 1
+    assert node.end_lineno is not None
     part = lines[first : node.end_lineno]
-    part[-1] = part[-1][: node.end_col_offset]
+    part[-1] = SourceLine(_columns(part[-1].text, 0, node.end_col_offset), "")
     if not decorators:
-        part[0] = part[0][node.col_offset :]
-    return b"\n".join(part).decode()
+        part[0] = part[0]._replace(text=_columns(part[0].text, node.col_offset, None))
+    return _written(part)
+
+
+def _columns(line: str, begin: int, end: int | None) -> str:
+    return line.encode()[begin:end].decode()
 
 
 def _parse(source: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree: ast.Module = compile(
-            source + "\n", "<region>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            source, "<region>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         )
     return tree

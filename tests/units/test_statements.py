@@ -61,6 +61,7 @@ SNIPPETS = [
     "\x0cx = 1",
 ]  # fmt: skip
 
+ENDINGS = ["\n", "\r\n", "\r"]
 separators = st.sampled_from(["\n", "\n\n", "\n# a comment\n", "\n   \n\n", "\n    # indented\n"])
 
 
@@ -108,6 +109,17 @@ def as_ast_says(program):
     return statements
 
 
+def with_plain_newlines(text):
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def assert_are_parts_of(text, statements):
+    """Each is written in the text, one after the other."""
+    position = 0
+    for statement in statements:
+        position = text.index(statement, position) + len(statement)
+
+
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_a_snippet_has_the_statements_that_ast_sees(snippet):
     assert statements_of([snippet + "\n"]) == as_ast_says(snippet + "\n")
@@ -121,9 +133,52 @@ def test_a_program_has_the_statements_that_ast_sees_in_the_whole(program, points
 
 @quick
 @given(programs(), cut_points)
-def test_windows_line_endings_change_nothing(program, points):
-    windows = program.replace("\n", "\r\n")
-    assert statements_of(cut(windows, points)) == as_ast_says(program)
+def test_windows_line_endings_reach_the_statements_as_they_are(program, points):
+    expected = [statement.replace("\n", "\r\n") for statement in as_ast_says(program)]
+    assert statements_of(cut(program.replace("\n", "\r\n"), points)) == expected
+
+
+@quick
+@given(st.data(), programs(), cut_points)
+def test_any_mix_of_line_endings_reaches_the_statements_as_it_is(data, program, points):
+    first, *rest = program.split("\n")
+    text = first + "".join(data.draw(st.sampled_from(ENDINGS)) + line for line in rest)
+    statements = statements_of(cut(text, points))
+    plain = [with_plain_newlines(statement) for statement in statements]
+    assert plain == as_ast_says(with_plain_newlines(text))
+    assert_are_parts_of(text, statements)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("x = 1\r\ny = 2\r\n", ["x = 1", "y = 2"]),
+        ("x = 1\ry = 2\r", ["x = 1", "y = 2"]),
+        ('s = """a\r\nb\rc\nd"""\r\n', ['s = """a\r\nb\rc\nd"""']),
+        ("a = 1 + \\\r\n  2\r\nb = 3\r\n", ["a = 1 + \\\r\n  2", "b = 3"]),
+        ("f(\r\n  1,\r  2)\n", ["f(\r\n  1,\r  2)"]),
+        ("@d\r\ndef f():\r\n  pass\r\nx", ["@d\r\ndef f():\r\n  pass", "x"]),
+        ("# a comment\rx = 1\n", ["x = 1"]),
+        ("f(1,\r\nx = 2\r\n", ["f(1,\r\nx = 2"]),
+    ],
+)
+def test_line_endings_inside_a_statement_are_kept(text, units):
+    assert statements_of([text]) == statements_of(text) == units
+
+
+def test_a_carriage_return_is_no_ending_before_what_follows_is_known():
+    splitter = StatementSplitter()
+    assert splitter.feed("x = (\r") == []
+    assert splitter.feed("\n1)\r") == []
+    assert splitter.feed("y = 2") == ["x = (\r\n1)"]
+    assert splitter.feed("\r") == []
+    assert splitter.close() == ["y = 2"]
+
+
+@quick
+@given(scribbles)
+def test_each_statement_is_a_part_of_the_text(text):
+    assert_are_parts_of(text, statements_of([text]))
 
 
 @quick
