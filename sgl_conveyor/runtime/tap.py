@@ -144,9 +144,7 @@ def _finish(reason: Any) -> m.Finish:
     )
 
 
-def register_tap(
-    directory: RunDirectory, missing: Callable[[], str | None] = lambda: None
-) -> None:
+def register_tap(directory: RunDirectory, missing: Callable[[], str | None] = lambda: None) -> None:
     """Register the hooks that put the tap into the process that streams output.
 
     Args:
