@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 LIMIT_S = 300.0
 COMMAND = [sys.executable, "-m", "sgl_conveyor.embedded_model"]
 
 
+@pytest.mark.server  # it starts none, but converts the model: half a minute of a core
 def test_an_interrupted_conversion_is_not_used_and_does_not_block(tmp_path: Path) -> None:
     environment = {**os.environ, "CONVEYOR_CACHE": str(tmp_path)}
     first = subprocess.Popen(COMMAND, env=environment, stderr=subprocess.DEVNULL)

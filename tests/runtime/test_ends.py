@@ -103,7 +103,7 @@ def test_a_dead_process_of_sglang_is_missed_at_once_and_sglang_restarts(
     wait_until(lambda: len(logged(server, READY)) == 2, "the second start", START_LIMIT_S)
     with server.client() as client:
         again = create(client, "puppet")
-        generate(client, again, ebnf=literal_grammar("say back\n"))
+        generate(client, again, ebnf=literal_grammar("say back\nfine\n"))
         assert read(client, again)["result"]["emitted"] == "back"
         old = read(client, waiting.call)
     assert old["state"] in ("aborted", "failed"), old
@@ -128,11 +128,12 @@ def test_the_death_of_the_launcher_ends_the_others(own_server: Server) -> None:
     assert still_running(parts, ORPHAN_LIMIT_S) == []
 
 
-def test_a_signal_drains_and_ends_everything(own_server: Server) -> None:
-    parts = own_server.parts()
-    children = [p for p in parts if p.pid != own_server.process.pid]
+def test_a_signal_drains_and_ends_everything(server: Server) -> None:
+    """The server that all tests share: this is the last of them."""
+    parts = server.parts()
+    children = [p for p in parts if p.pid != server.process.pid]
     # As a terminal does: to the launcher, whose children are in sessions of their own.
-    own_server.process.send_signal(signal.SIGINT)
-    assert own_server.process.wait(ORPHAN_LIMIT_S) == 0
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(ORPHAN_LIMIT_S) == 0
     assert still_running(children, 1.0) == []
     assert not [p for p in psutil.Process().children() if p.pid in {c.pid for c in children}]

@@ -195,7 +195,6 @@ class TestRefusals:
             ({"stop_regex": "a+"}, "stop_regex"),
             ({"stop": ""}, "none of them empty"),
             ({"stop": ["end", ""]}, "none of them empty"),
-            ({"json_schema": {"type": "object"}}, "json_schema must be a text"),
         ],
     )
     def test_what_a_region_cannot_be_is_refused(
@@ -234,10 +233,3 @@ class TestRefusals:
             answer = client.post("/generate", json=body)
         assert answer.status_code == 400
         assert "one request" in answer.json()["error"]["message"]
-
-    def test_a_grammar_that_does_not_compile_aborts_the_call(self, server: Server) -> None:
-        with server.client() as client:
-            call = create(client, "puppet")
-            assert generate(client, call, regex="((").status_code == 400
-            view = read(client, call)
-        assert view["state"] == "aborted"

@@ -16,8 +16,8 @@ from bench.measure.sglang_client import ServingLoad
 from sgl_conveyor import embedded_model
 from sgl_conveyor.errors import ConveyorError
 
-#: One process has the client of all of them.
-pytestmark = pytest.mark.xdist_group("serving")
+#: They start no server, but SGLang's client, which takes half a minute of a core.
+pytestmark = pytest.mark.server
 
 LOAD = ServingLoad(requests=3, concurrency=2, output_tokens=5)
 TAPPED = ServingLoad(requests=3, concurrency=2, output_tokens=5, literal="one two")
