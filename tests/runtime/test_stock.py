@@ -79,7 +79,7 @@ def greedy(sampling_params: Any) -> Any:
     # Not `clone`, which leaves out the grammar.
     made = copy.copy(sampling_params)
     made.temperature = 0
-    made.max_new_tokens = min(made.max_new_tokens, MOST_TOKENS)
+    made.max_new_tokens = max(made.min_new_tokens or 0, min(made.max_new_tokens, MOST_TOKENS))
     return made
 
 
