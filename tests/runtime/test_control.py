@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,9 +46,10 @@ class Dispatcher:
 
 
 @asynccontextmanager
-async def line(folder: Path) -> AsyncIterator[tuple[ControlClient, Dispatcher]]:
+async def line() -> AsyncIterator[tuple[ControlClient, Dispatcher]]:
     """A client and its dispatcher."""
-    directory = RunDirectory(folder)
+    # pytest's own folders may have too long a name for a socket.
+    directory = RunDirectory.create()
     socket = configure(zmq.asyncio.Context.instance().socket(zmq.ROUTER))
     socket.bind(directory.control)
     client = ControlClient(directory, lambda rid: None)
@@ -58,6 +59,7 @@ async def line(folder: Path) -> AsyncIterator[tuple[ControlClient, Dispatcher]]:
     finally:
         await client.supervisor.close(0)
         socket.close(linger=0)
+        shutil.rmtree(directory.path)
 
 
 def in_loop(work: Callable[[], Any]) -> None:
@@ -65,10 +67,10 @@ def in_loop(work: Callable[[], Any]) -> None:
 
 
 def test_a_listener_that_fails_begins_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def go() -> None:
-        async with line(tmp_path) as (client, dispatcher):
+        async with line() as (client, dispatcher):
             decode = client._decoder.decode
             broken = iter([True])
 
@@ -99,12 +101,12 @@ class Asked:
 
 
 def test_the_end_of_a_request_is_reported_also_when_its_attach_is_answered_too_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(control.ControlClient.ask, "__defaults__", (0.2,))
 
     async def go() -> None:
-        async with line(tmp_path) as (client, dispatcher):
+        async with line() as (client, dispatcher):
             hooks = Admission(lambda: client)
             attaching = asyncio.create_task(hooks._attach(Asked("c" * 48)))
             attach = await dispatcher.heard(m.AttachRequest)
@@ -118,7 +120,7 @@ def test_the_end_of_a_request_is_reported_also_when_its_attach_is_answered_too_l
 
 
 def test_live_requests_are_named_until_their_end_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(admission, "_NAMING_INTERVAL_S", 0.05)
 
@@ -127,7 +129,7 @@ def test_live_requests_are_named_until_their_end_is_reported(
         yield {"meta_info": {"finish_reason": {"type": "stop"}, "completion_tokens": 2}}
 
     async def go() -> None:
-        async with line(tmp_path) as (client, dispatcher):
+        async with line() as (client, dispatcher):
             hooks = Admission(lambda: client)
             stream = hooks.generate_request(outputs, None, Asked("c" * 48))
             first = asyncio.ensure_future(anext(stream))
