@@ -44,9 +44,15 @@ class RunDirectory:
         """A new directory below the temporary one, which only this user can enter.
 
         Raises:
-            ConfigurationError: its path is too long for a socket.
+            ConfigurationError: it cannot be made, or its path is too long for a socket.
         """
-        path = Path(tempfile.mkdtemp(prefix="sgl-conveyor-"))
+        try:
+            path = Path(tempfile.mkdtemp(prefix="sgl-conveyor-"))
+        except OSError as error:
+            raise ConfigurationError(
+                f"no directory for the sockets can be made ({error.strerror}): set TMPDIR to one "
+                "that can be written"
+            ) from None
         if len(os.fsencode(path)) + len("/worker-") + 32 >= _MAX_PATH_BYTES:
             path.rmdir()
             raise ConfigurationError(

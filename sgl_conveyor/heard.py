@@ -28,7 +28,9 @@ def event_of(message: m.FromWorker) -> events.Event | None:
             name, kind = message.name[:_MAX_NAME_CHARS], message.media_type[:_MAX_NAME_CHARS]
             return events.FileAttached(Attachment(name, kind, message.data))
         case m.Worked():
-            return events.WorkEnded(message.span)
+            # A process that runs what a model wrote need not have cut it.
+            label = message.span.label[:_MAX_NAME_CHARS]
+            return events.WorkEnded(msgspec.structs.replace(message.span, label=label))
         case m.Drained():
             return events.UnitsDone(time.monotonic())
         case m.HookRaised():

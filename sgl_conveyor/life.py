@@ -101,6 +101,7 @@ class CallLife:
         self._gate_is_open = not gated or spec.read_only
         self._at_gate = False
         self._finishing = False
+        self._abort_when_restarted: str | None = None
         # When what remains of the drain's time began to run (absolute), and how much that is.
         self._drain_began = 0.0
         self._drain_left = spec.limits.timeout_s
@@ -280,6 +281,8 @@ class CallLife:
             return []
         self.record.forget_the_tool()
         self._finishing = False
+        if self._abort_when_restarted is not None:
+            return self._abort(event.at, self._abort_when_restarted)
         return self._leave_gate(event.at) if self._at_gate else []
 
     def _tool_finished(self, event: ToolFinished) -> list[Instruction]:
@@ -301,8 +304,12 @@ class CallLife:
         return self._abort(event.at, event.reason, tell_tool=False)
 
     def _abort_asked(self, event: AbortAsked) -> list[Instruction]:
-        # What `finish` does can no longer be prevented: the call ends as it does.
-        if self.state.ended or self._finishing:
+        if self.state.ended:
+            return []
+        if self._finishing:
+            # What `finish` does can no longer be prevented: the call ends as it does, unless its
+            # worker was lost before it began.
+            self._abort_when_restarted = event.reason
             return []
         return self._abort(event.at, event.reason)
 

@@ -403,6 +403,14 @@ def test_a_call_at_its_gate_can_be_aborted_and_one_that_finishes_cannot():
     assert call.state is State.DRAINING
 
 
+def test_an_abort_that_came_too_late_counts_when_the_tool_has_to_begin_again():
+    call = gated(BY_LINES, TEXT, END, GATE_OPENED, UNITS_DONE, ABORT_ASKED)
+    assert call.state is State.DRAINING
+    due = call.handle(ToolRestarted(110.0))
+    assert [short(i) for i in due] == ["AbortTool", *ENDS]
+    assert call.record.outcome.aborted == "no longer wanted"
+
+
 def test_a_tool_that_finishes_before_the_gate_opened_lies():
     call = gated(BY_LINES, TEXT, END, UNITS_DONE)
     with pytest.raises(TransitionError):

@@ -22,6 +22,7 @@ from sgl_conveyor.dispatcher.config import DispatcherConfig
 from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.dispatcher.http_side import HttpSide
 from sgl_conveyor.dispatcher.pool import WorkerPool
+from sgl_conveyor.dispatcher.requests import internal_error
 from sgl_conveyor.dispatcher.sub_calls import SubCalls
 from sgl_conveyor.errors import CallRefused, ProtocolError
 from sgl_conveyor.life import CallLife
@@ -85,6 +86,7 @@ class Dispatcher:
             await asyncio.sleep(0.02)
         await asyncio.gather(*(pool.close() for pool in self.pools.values()))
         await self._supervisor.close(0)
+        self._host.close()
 
     def _running(self) -> list[Call]:
         return [call for call in self._calls if call.ended_at is None]
@@ -122,14 +124,16 @@ class Dispatcher:
         """A call's worker was lost, and another one begins it again."""
         found = self._calls.get(call)
         if found is not None:
-            self._sub_calls.end(found)
-            found.handle(events.ToolRestarted(time.monotonic()))
+            with _guard(found):
+                self._sub_calls.end(found)
+                found.handle(events.ToolRestarted(time.monotonic()))
 
     def lost(self, call: str, error: ToolError) -> None:
         """Nothing more will come from a call's worker."""
         found = self._calls.get(call)
         if found is not None:
-            found.handle(events.ToolFailed(time.monotonic(), error))
+            with _guard(found):
+                found.handle(events.ToolFailed(time.monotonic(), error))
 
     # --- the calls ---
 
@@ -192,4 +196,4 @@ def _guard(call: Call) -> Iterator[None]:
         yield
     except Exception as error:
         logger.exception("call %s failed in the dispatcher", call.id)
-        call.fail(ToolError("InternalError", f"{type(error).__name__}: {error}"))
+        call.fail(internal_error(error))

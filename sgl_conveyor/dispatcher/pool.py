@@ -262,6 +262,7 @@ class WorkerPool:
                 if (why := overdue(placement, self.spec, now)) is not None:
                     self._kill_late(placement, placement.worker, why)
             self._workers.end_idle()
+            self._workers.end_late()
             self._workers.refill()
 
     async def _watch_memory(self, memory: MemoryWatch) -> None:

@@ -70,6 +70,11 @@ class Sink(Protocol):
         """An error of ours: what the sink holds ends with it."""
 
 
+def internal_error(error: Exception) -> ToolError:
+    """An error of ours as the error of a call."""
+    return ToolError("InternalError", f"{type(error).__name__}: {error}")
+
+
 class Request:
     """One generation on SGLang.
 
@@ -159,7 +164,12 @@ class Request:
         if self._waiting_for_tap is not None:
             self._waiting_for_tap.cancel()
         self._forget(self.rid)
-        self.sink.ended(end)
+        try:
+            self.sink.ended(end)
+        except Exception as error:
+            # Nobody would hear of its end a second time.
+            logger.exception("the end of request %s failed in the dispatcher", self.rid)
+            self.sink.failed(internal_error(error))
 
 
 class RequestTable:
@@ -217,7 +227,7 @@ class RequestTable:
                 logger.exception("request %s failed in the dispatcher", record.rid)
                 self._requests.pop(record.rid, None)
                 request.ended = True
-                request.sink.failed(ToolError("InternalError", f"{type(error).__name__}: {error}"))
+                request.sink.failed(internal_error(error))
 
     def reported(self, report: m.RequestEnded) -> None:
         """Take the HTTP side's view of a request's end."""

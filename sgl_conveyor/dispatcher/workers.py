@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
+from sgl_conveyor.errors import ProtocolError
 from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.supervision import Supervisor
 
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 #: Pause after a worker ended before it was ready, at first and at most (seconds).
 _FIRST_BACKOFF_S = 0.2
 _MAX_BACKOFF_S = 10.0
+#: Seconds that a worker may take from its start to its hello.
+HELLO_LIMIT_S = 120.0
 
 
 class Workers:
@@ -89,6 +92,19 @@ class Workers:
         """Kill workers that have not been needed for so long that none is kept."""
         if self._idle:
             for worker in self._calls:
+                worker.kill()
+
+    def end_late(self) -> None:
+        """Kill workers that have not said hello in time: others take their places."""
+        latest = time.monotonic() - HELLO_LIMIT_S
+        for worker in self._calls:
+            if not worker.ready and not worker.retired and worker.started_at < latest:
+                logger.error(
+                    "killing %s worker %s: no hello within %g s",
+                    self._spec.name,
+                    worker.pid,
+                    HELLO_LIMIT_S,
+                )
                 worker.kill()
 
     @property
@@ -182,6 +198,8 @@ class Workers:
         if not isinstance(message, m.WorkerHello):
             self._received(worker, message)
             return
+        if worker.sandboxed and (worker.ready or message.token != worker.token):
+            raise ProtocolError("a second hello, or one with a wrong token")
         if message.token != worker.token:
             logger.warning(
                 "dropped a hello of %s worker %s: wrong token", self._spec.name, worker.pid

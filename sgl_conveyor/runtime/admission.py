@@ -151,6 +151,8 @@ class Admission:
         if not self._names_its_requests:
             self._names_its_requests = True
             control.supervisor.keep("list of live requests", self._name_requests)
+        if attached.rid in self._live:
+            raise CallRefused(400, f"a request with the rid {attached.rid} is running already")
         self._live[attached.rid] = attached
         try:
             await control.ask(
@@ -164,10 +166,9 @@ class Admission:
                 )
             )
         except CallRefused:
-            # There is no such request for the dispatcher; one of the same id may be another's.
+            # There is no such request for the dispatcher.
             attached.reported = True
-            if self._live.get(attached.rid) is attached:
-                del self._live[attached.rid]
+            del self._live[attached.rid]
             raise
         except BaseException:
             # It may have been attached all the same: its answer came too late, or nobody waits.

@@ -11,6 +11,7 @@ import pytest
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.dispatcher import pool as pool_module
+from sgl_conveyor.dispatcher import workers as workers_module
 from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
 from sgl_conveyor.dispatcher.limits import MAX_UNREAD
 from sgl_conveyor.dispatcher.pool import WorkerPool
@@ -60,6 +61,7 @@ class PaperHost(Host):
     def __init__(self) -> None:
         self.workers: list[PaperWorker] = []
         self.broken = False
+        self.silent = False
         self.tries = 0
 
     async def run(
@@ -71,7 +73,8 @@ class PaperHost(Host):
         worker = PaperWorker(spec, received)
         self.workers.append(worker)
         started(worker)
-        worker.say(m.WorkerHello("token", 1))
+        if not self.silent:
+            worker.say(m.WorkerHello("token", 1))
         await worker.over.wait()
         return "it was ended"
 
@@ -255,5 +258,20 @@ def test_a_call_that_waits_is_told_nothing_until_there_is_room() -> None:
         assert [message.call for message in host.workers[0].told] == ["first"]
         host.workers[0].say(m.Released("first"))
         assert [message.call for message in host.workers[0].told] == ["first", "second", "second"]
+
+    with_pool(test)
+
+
+def test_a_worker_that_never_says_hello_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "HELLO_LIMIT_S", 0.2)
+
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        await until(lambda: pool.free == 1)
+        host.silent = True
+        host.workers[0].kill()
+        await until(lambda: len(host.workers) == 3)
+        assert host.workers[1].retired
+        host.silent = False
+        await until(lambda: pool.free == 1)
 
     with_pool(test)

@@ -43,6 +43,8 @@ class Kept:
         self.text += text
 
     def ended(self, end: RequestEnd) -> None:
+        if "!" in end.reason:
+            raise ValueError("as ordered")
         self.text += end.text
         self.end = end
 
@@ -138,6 +140,16 @@ class TestEnds:
         engine.commit("fine", rid="b" * 32)
         assert bad.error == ToolError("InternalError", "ValueError: as ordered")
         assert good.text == "fine"
+
+    def test_an_error_of_ours_at_the_end_still_ends_what_the_sink_holds(
+        self, engine: Engine
+    ) -> None:
+        bad, good = Kept(), Kept()
+        engine.attach(bad)
+        engine.attach(good, "b" * 32)
+        engine.table.end_all("gone!")
+        assert bad.error == good.error == ToolError("InternalError", "ValueError: as ordered")
+        assert len(engine.table) == 0
 
     def test_a_request_that_has_ended_is_not_stopped(self, engine: Engine) -> None:
         kept = Kept()

@@ -144,3 +144,20 @@ def test_live_requests_are_named_until_their_end_is_reported(
             assert (await dispatcher.heard(m.LiveRequests)).rids == []
 
     in_loop(go)
+
+
+def test_a_twin_of_a_running_request_is_refused_and_the_running_one_stays_alive() -> None:
+    async def go() -> None:
+        async with line() as (client, dispatcher):
+            hooks = Admission(lambda: client)
+            first, twin = Asked("c" * 48), Asked("d" * 48)
+            first.rid = twin.rid = "a" * 32
+            attaching = asyncio.create_task(hooks._attach(first))
+            await dispatcher.say(m.Attached((await dispatcher.heard(m.AttachRequest)).seq))
+            await attaching
+            with pytest.raises(HTTPException, match="is running already") as refused:
+                await hooks._attach(twin)
+            assert refused.value.status_code == 400
+            assert list(hooks._live) == [first.rid]
+
+    in_loop(go)

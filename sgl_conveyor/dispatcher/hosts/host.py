@@ -8,6 +8,7 @@ them, ends them with all that they started, and weighs them.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -28,6 +29,8 @@ class Worker(ABC):
         self.spec = spec
         self.sandboxed = sandboxed
         self.token = token
+        #: When it was started (monotonic seconds).
+        self.started_at = time.monotonic()
         #: Whether it has said hello.
         self.ready = False
         #: Whether it has had a call.
