@@ -143,18 +143,25 @@ class LoopSocket:
         self._socket = socket
         self._received = received
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._broken: asyncio.Future[None] | None = None
         self._due = False
 
     async def listen(self) -> None:
-        """Bring messages, for ever."""
+        """Bring messages, for ever.
+
+        Raises:
+            zmq.ZMQError: the socket is of no use any more.
+        """
         self._loop = loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket.FD, self._take)
+        self._broken = loop.create_future()
+        descriptor = self._socket.FD
+        loop.add_reader(descriptor, self._take)
         # What came before gives no sign any more.
         self._take_soon()
         try:
-            await loop.create_future()
+            await self._broken
         finally:
-            loop.remove_reader(self._socket.FD)
+            loop.remove_reader(descriptor)
             self._loop = None
 
     def send(self, *frames: bytes) -> None:
@@ -173,6 +180,11 @@ class LoopSocket:
         """Close the socket; `listen` must have ended."""
         self._socket.close(linger=0)
 
+    def fail(self, error: zmq.ZMQError) -> None:
+        """Have `listen` raise: whoever supervises it decides what follows."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
     def _take_soon(self) -> None:
         if self._loop is not None and not self._due:
             self._due = True
@@ -189,6 +201,9 @@ class LoopSocket:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
+                return
+            except zmq.ZMQError as error:
+                self.fail(error)
                 return
             try:
                 self._received(frames)

@@ -170,6 +170,8 @@ class Workers:
             worker = new
             self._starting -= 1
             self._calls[new] = set()
+            # One that is retired before it has a process is killed as soon as it has.
+            new.retired = self._closed
 
         try:
             how = await self._host.run(self._spec, started, self._heard)

@@ -43,14 +43,15 @@ async def reap_orphans(ours: Callable[[], set[int]]) -> None:
         before = dead
 
 
-async def kill_all_but(spared: int | None) -> None:
+async def kill_all_but(spared: Callable[[], int | None]) -> None:
     """Kill all that runs below this process, and wait until it is gone.
 
     Args:
-        spared: a child that is left alone, with all below it.
+        spared: gives the child that is left alone, with all below it; another one may take its
+            place meanwhile.
     """
     deadline = time.monotonic() + _KILL_LIMIT_S
-    while left := [process for process in _below(spared) if runs(process)]:
+    while left := [process for process in _below(spared()) if runs(process)]:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

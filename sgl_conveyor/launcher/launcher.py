@@ -116,7 +116,7 @@ class Launcher:
             )
             logger.error("%s; %s", death.what, then)
             # At once: until its HTTP process is gone, clients wait for answers that never come.
-            await kill_all_but(self._dispatcher.pid)
+            await kill_all_but(lambda: self._dispatcher.pid)
             if not again:
                 return death.code
             await asyncio.sleep(pause)

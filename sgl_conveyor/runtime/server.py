@@ -125,7 +125,6 @@ class _HttpSide:
         self._make_line = ControlClient
         self._line: ControlClient | None = None
         self._manager: Any = None
-        self._stopping: set[asyncio.Task[None]] = set()
 
     def use(self, manager: Any) -> None:
         """Take SGLang's tokenizer manager, and write its tokenizer for the dispatcher."""
@@ -146,10 +145,8 @@ class _HttpSide:
         return self._line
 
     def _stop(self, rid: str) -> None:
-        """Have SGLang end a request; the task is kept until it is done."""
-        task = asyncio.ensure_future(self._stop_surely(rid))
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        """Have SGLang end a request."""
+        self.control().supervisor.run(f"stopping request {rid}", self._stop_surely(rid))
 
     async def _stop_surely(self, rid: str) -> None:
         """Abort a request again until it is gone.

@@ -29,7 +29,7 @@ class Outgoing:
     """
 
     def __init__(self, socket: LoopSocket) -> None:
-        self._outbox = Outbox(self._send, _lost)
+        self._outbox = Outbox(self._send, socket.fail)
         self._socket = socket
         self._kept: deque[tuple[bytes, ...]] = deque()
         self._kept_frames = 0
@@ -76,10 +76,11 @@ class Outgoing:
                 self._socket.send(*frames)
             except zmq.Again:
                 return
+            except zmq.ZMQError as error:
+                # A worker that cannot speak is of no use: it ends where it listens.
+                self._kept.clear()
+                self._socket.fail(error)
+                return
             self._kept.popleft()
             self._kept_frames -= len(frames)
             self._kept_bytes -= sum(map(len, frames))
-
-
-def _lost(error: zmq.ZMQError) -> None:
-    raise error

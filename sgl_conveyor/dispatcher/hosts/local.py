@@ -96,6 +96,8 @@ class LocalHost(Host):
 
         socket = LoopSocket(dealer, bring)
         listening = asyncio.ensure_future(socket.listen())
+        # A worker that cannot be heard is of no use; its end is noticed as any other's.
+        listening.add_done_callback(lambda _: worker.kill())
         try:
             started(worker)
             return await worker.live(address)
