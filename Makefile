@@ -7,16 +7,17 @@ demo: setup
 	.venv/bin/sgl-conveyor demo
 
 # Modules that import SGLang, which takes 15 s of a core: one process pays for it, beside the others.
-SGLANG_TESTS = tests/frontend tests/runtime/test_tap.py tests/bench/measure/test_tap_cost.py \
+SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
+	tests/runtime/test_tap.py tests/bench/measure/test_tap_cost.py \
 	tests/bench/measure/test_requests_at_once_and_aborts.py
 
-# Lint, types, and all tests that need no server.
+# Lint, types, and all tests that need no server. More processes than two cores: many tests wait.
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy & types=$$!; \
 	.venv/bin/pytest -m "not server" $(SGLANG_TESTS) & sglang=$$!; \
-	.venv/bin/pytest -m "not server" -n 2 --dist loadgroup $(addprefix --ignore=,$(SGLANG_TESTS)); \
+	.venv/bin/pytest -m "not server" -n 3 --dist loadfile $(addprefix --ignore=,$(SGLANG_TESTS)); \
 	status=$$?; wait $$types || status=1; wait $$sglang || status=1; exit $$status
 
 # And the tests with real servers, one after the other.

@@ -47,6 +47,9 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     printf '%s' "$state" > "$stamp"
 fi
 
+# Our own modules as well, whatever changed in them: it takes a second.
+PYTHONDONTWRITEBYTECODE= .venv/bin/python -m compileall -q sgl_conveyor tool_workers >/dev/null || true
+
 # --- bubblewrap ---------------------------------------------------------------------------------
 if ! command -v bwrap >/dev/null 2>&1; then
     if [ "${NO_APT:-0}" != 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

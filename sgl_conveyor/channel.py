@@ -14,7 +14,7 @@ import zmq
 import zmq.asyncio
 
 from sgl_conveyor.errors import ConfigurationError
-from sgl_conveyor.messages import MAX_FRAME_BYTES
+from sgl_conveyor.messages import IPC, MAX_FRAME_BYTES
 
 #: Frames that may wait in a socket before a sender is told so.
 HIGH_WATER_MARK = 10_000
@@ -90,12 +90,12 @@ class RunDirectory:
         return self._address(f"worker-{token}")
 
     def _address(self, name: str) -> str:
-        return f"ipc://{self.path / name}"
+        return f"{IPC}{self.path / name}"
 
 
 def path_of(address: str) -> Path:
     """The file of an `ipc://` address."""
-    return Path(address.removeprefix("ipc://"))
+    return Path(address.removeprefix(IPC))
 
 
 def new_token() -> str:

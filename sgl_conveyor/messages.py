@@ -433,6 +433,9 @@ FromWorker = (
 )  # fmt: skip
 
 
+#: What the address of a socket on this machine begins with.
+IPC: Final = "ipc://"
+
 _encoder = msgspec.msgpack.Encoder()
 _M = TypeVar("_M")
 

@@ -7,12 +7,12 @@ import os
 import resource
 import sys
 import traceback
+from pathlib import Path
 
 import msgspec
 
-from sgl_conveyor.channel import configure, path_of
 from sgl_conveyor.errors import ConfigurationError, ConveyorError
-from sgl_conveyor.messages import WorkerConfig
+from sgl_conveyor.messages import IPC, WorkerConfig
 from sgl_conveyor.processes import die_with, file_of
 
 
@@ -75,6 +75,7 @@ def _serve(config: WorkerConfig) -> int:
     import zmq
 
     from sgl_conveyor import messages as m
+    from sgl_conveyor.channel import configure
     from sgl_conveyor.worker.loading import load_tool
     from sgl_conveyor.worker.loop import serve
 
@@ -98,12 +99,13 @@ def _serve(config: WorkerConfig) -> int:
 
 
 def _enter_sandbox(config: WorkerConfig) -> None:
+    # Only what it takes: the process that is within imports the rest, and this one is gone then.
     from sgl_conveyor.worker.sandbox import CHANNEL, command
 
-    within = msgspec.structs.replace(config, channel=f"ipc://{CHANNEL}", inside=True)
+    within = msgspec.structs.replace(config, channel=f"{IPC}{CHANNEL}", inside=True)
     argv = command(
         [sys.executable, "-m", "sgl_conveyor.worker", "--serve", config.spec.source],
-        channel=path_of(config.channel),
+        channel=Path(config.channel.removeprefix(IPC)),
         module=config.spec.source.partition(":")[0],
         environment=config.spec.environment,
     )

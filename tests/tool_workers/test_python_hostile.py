@@ -1,0 +1,162 @@
+"""The python tool: what hostile code cannot do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sgl_conveyor import messages as m
+from tests.dispatcher.harness import STOP, Harness, wait_until
+from tests.tool_workers.python_calls import run, value
+
+HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.py"))
+
+
+class TestHostileCode:
+    @pytest.mark.parametrize("attempt", HOSTILE, ids=lambda path: path.stem)
+    def test_code_that(self, conveyor: Harness, attempt: Path) -> None:
+        source = attempt.read_text().replace("HOME", os.path.expanduser("~"))
+        view = run(conveyor, source + "print('done it')\n")
+        assert view.outcome.error is not None, view.outcome
+        assert "done it" not in (view.outcome.value or "")
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_code_that_never_ends_is_ended(self, conveyor: Harness) -> None:
+        view = run(conveyor, "while True:\n    pass\n")
+        assert view.outcome.error.type == "ToolTimeout"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_processes_that_hold_too_much_together_are_ended(self, conveyor: Harness) -> None:
+        source = (
+            "import os, time\n"
+            "for _ in range(8):\n"
+            "    if os.fork() == 0:\n"
+            "        held = bytearray(200 * 2**20)\n"
+            "        for page in range(0, len(held), 4096):\n"
+            "            held[page] = 1\n"
+            "        time.sleep(20)\n"
+            "        os._exit(0)\n"
+            "time.sleep(20)\n"
+        )
+        view = run(conveyor, source)
+        assert view.outcome.error.type == "MemoryLimit"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_our_environment_is_not_seen(self, conveyor: Harness) -> None:
+        source = (
+            "import os, glob\nseen = str(dict(os.environ))\n"
+            "for name in glob.glob('/proc/*/environ'):\n"
+            "    try:\n        seen += open(name).read()\n    except OSError:\n        pass\n"
+            "print('SECRET' in seen, 'CONVEYOR_RUN' in seen)\n"
+        )
+        assert value(conveyor, source) == "False False\n"
+
+    def test_no_socket_of_ours_but_its_own_channel_is_seen(self, conveyor: Harness) -> None:
+        source = (
+            "import os, stat\nfound = []\n"
+            "for root, folders, files in os.walk('/'):\n"
+            "    folders[:] = [] if root in ('/proc', '/usr', '/sys') else folders\n"
+            "    for name in files:\n"
+            "        path = os.path.join(root, name)\n"
+            "        if stat.S_ISSOCK(os.lstat(path).st_mode): found.append(path)\n"
+            "print(found)\n"
+        )
+        assert value(conveyor, source) == "['/run/conveyor/channel']\n"
+
+    def test_what_a_call_leaves_is_not_there_for_the_next(self, conveyor: Harness) -> None:
+        plant = (
+            "import os, time, threading, builtins\nopen('/tmp/planted', 'w').write('x')\n"
+            "builtins.planted = 1\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+            "pid = os.fork()\nif pid == 0:\n    time.sleep(60)\n    os._exit(0)\n"
+        )
+        processes = {p.pid for p in conveyor.workers()}
+        assert run(conveyor, plant).outcome.error is None
+        look = (
+            "import os, builtins\n"
+            "print('planted' in os.listdir('/tmp'), hasattr(builtins, 'planted'))\n"
+        )
+        for _ in range(3):
+            assert value(conveyor, look) == "False False\n"
+        wait_until(lambda: not processes & {p.pid for p in conveyor.workers()}, "fresh processes")
+
+    def test_forged_messages_end_only_their_own_call(self, conveyor: Harness) -> None:
+        forge = (
+            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
+            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+            "s.send(b'junk')\n"
+            "s.send(m.encode(m.Finished('0' * 48, b'1', None, 0.0, 0.0)))\n"
+            "s.send(m.encode(m.WorkerHello('wrong', 1)))\n"
+        )
+        other = conveyor.create("python")
+        conveyor.attach(other)
+        view = run(conveyor, forge + "print('done')\n")
+        assert view.outcome.error.type == "WorkerLost"
+        conveyor.decode(other, "print('mine')\n", STOP)
+        assert conveyor.read(other).outcome.value == "mine\n"
+
+    def test_a_result_before_the_regions_end_is_a_lie_that_ends_the_call(
+        self, conveyor: Harness
+    ) -> None:
+        lie = (
+            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
+            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+            "from sgl_conveyor.worker.runner import CallRunner\n"
+            "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
+            "s.send(m.encode(m.Finished(r.call, b'1', None, 0.0, 0.0)))\n"
+        )
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        conveyor.decode(call, lie + "1\n")
+        assert conveyor.read(call).outcome.error.type == "TransitionError"
+        assert value(conveyor, "print('next')\n") == "next\n"
+
+    def test_a_call_that_is_deleted_in_a_long_statement_frees_its_worker(
+        self, conveyor: Harness
+    ) -> None:
+        call = conveyor.create("python")
+        conveyor.attach(call)
+        conveyor.decode(call, "import time\ntime.sleep(7)\nprint(1)\n")
+        wait_until(lambda: conveyor.read(call, 0).outcome.timings.units, "the first statement")
+        conveyor.ask(m.DeleteCall, call)
+        before = {p.pid for p in conveyor.workers()}
+        wait_until(lambda: before - {p.pid for p in conveyor.workers()}, "the worker's end", 5)
+
+
+class TestHostileMessages:
+    """What a model wrote shares its worker's process, and so can say anything to the dispatcher."""
+
+    SOCKET = (
+        "import gc, zmq, time\nfrom sgl_conveyor import messages as m\n"
+        "from sgl_conveyor.timings import UnitTiming\n"
+        "from sgl_conveyor.worker.runner import CallRunner\n"
+        "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
+        "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
+    )
+
+    def attack(self, conveyor: Harness, source: str) -> m.CallView:
+        view = run(conveyor, self.SOCKET + source)
+        assert value(conveyor, "print('next')\n") == "next\n"
+        return view
+
+    def test_a_flood_of_progress_ends_the_call(self, conveyor: Harness) -> None:
+        flood = (
+            "while True:\n    s.send(m.encode(m.Progress(r.call, [UnitTiming(0, 0, 0)] * 99, 0)))\n"
+        )
+        assert self.attack(conveyor, flood).outcome.error.type == "TooManyMessages"
+
+    def test_a_deeply_nested_result_reaches_nobody(self, conveyor: Harness) -> None:
+        forge = (
+            "from sgl_conveyor.worker import runner\n"
+            "runner.encode_value = lambda value: b'[' * 500000 + b']' * 500000\n"
+        )
+        assert self.attack(conveyor, forge).outcome.error.type == "ProtocolError"
+
+    def test_times_that_are_no_numbers_are_left_out(self, conveyor: Harness) -> None:
+        forge = (
+            "nan = float('nan')\n"
+            "s.send(m.encode(m.Progress(r.call, [UnitTiming(nan, nan, nan)], 0)))\n"
+        )
+        view = self.attack(conveyor, forge)
+        assert all(unit.ready == unit.ready for unit in view.outcome.timings.units)
