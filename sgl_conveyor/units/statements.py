@@ -71,8 +71,12 @@ class StatementSplitter:
         """Add a line, and hand over what is pending if that makes it certain."""
         self._pending.append(line)
         completeness = self._completeness()
-        self._open_block = completeness == "complete" and self._ends_in_compound()
-        return [] if self._open_block or completeness == "incomplete" else self._flush()
+        if completeness == "incomplete":
+            self._open_block = False
+            return []
+        body = _body(self._pending) if completeness == "complete" else None
+        self._open_block = bool(body and isinstance(body[-1], _COMPOUND))
+        return [] if self._open_block else self._hand_over(body)
 
     def _completeness(self) -> Literal["complete", "incomplete", "invalid"]:
         source = _source(self._pending)
@@ -99,22 +103,23 @@ class StatementSplitter:
             return False
         return True
 
-    def _ends_in_compound(self) -> bool:
-        try:
-            body = _parse(_source(self._pending)).body
-        except _NO_PYTHON:
-            return False
-        return bool(body) and isinstance(body[-1], _COMPOUND)
-
     def _flush(self) -> list[str]:
+        return self._hand_over(_body(self._pending))
+
+    def _hand_over(self, body: list[ast.stmt] | None) -> list[str]:
+        """Give what is pending: the statements of its body, or all as it is if there is none."""
         lines, self._pending, self._open_block = self._pending, [], False
         if all(not line.text.strip() for line in lines):
             return []
-        try:
-            body = _parse(_source(lines)).body
-        except _NO_PYTHON:
-            return [_written(lines)]
-        return [_slice(lines, node) for node in body]
+        return [_written(lines)] if body is None else [_slice(lines, node) for node in body]
+
+
+def _body(lines: list[SourceLine]) -> list[ast.stmt] | None:
+    """The statements of some lines, or None if they are no Python."""
+    try:
+        return _parse(_source(lines)).body
+    except _NO_PYTHON:
+        return None
 
 
 def _source(lines: list[SourceLine]) -> str:
