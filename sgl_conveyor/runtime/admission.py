@@ -38,7 +38,7 @@ class Admission:
     """The hooks on SGLang's HTTP side.
 
     Args:
-        control: gives the line to the dispatcher, in the running event loop.
+        control: gives the client of the dispatcher, in the running event loop.
     """
 
     def __init__(self, control: Callable[[], ControlClient]) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP process's line to the dispatcher: questions, answers, and orders to stop a request."""
+"""The HTTP process as the dispatcher's client: questions, answers, and orders to stop a request."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def make_router(control: Callable[[], ControlClient], tools: list[ToolSpec]) -> 
     """The routes below `/conveyor`.
 
     Args:
-        control: gives the line to the dispatcher, in the running event loop.
+        control: gives the client of the dispatcher, in the running event loop.
         tools: the server's tools.
     """
     router = APIRouter(prefix=PREFIX, route_class=SentenceRoute)

@@ -117,13 +117,13 @@ def _put_outermost(app: Any) -> None:
 
 
 class _HttpSide:
-    """The HTTP process's own part: its tokenizer manager, and its line to the dispatcher."""
+    """The HTTP process's own part: its tokenizer manager, and the dispatcher's client."""
 
     def __init__(self) -> None:
         from sgl_conveyor.runtime.control import ControlClient
 
-        self._make_line = ControlClient
-        self._line: ControlClient | None = None
+        self._make_client = ControlClient
+        self._client: ControlClient | None = None
         self._manager: Any = None
 
     def use(self, manager: Any) -> None:
@@ -138,11 +138,11 @@ class _HttpSide:
 
     def control(self) -> Any:
         """The line to the dispatcher, made in the event loop that first needs it."""
-        if self._line is None:
+        if self._client is None:
             directory = run_directory()
             assert directory is not None
-            self._line = self._make_line(directory, self._stop)
-        return self._line
+            self._client = self._make_client(directory, self._stop)
+        return self._client
 
     def _stop(self, rid: str) -> None:
         """Have SGLang end a request."""
