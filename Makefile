@@ -20,9 +20,12 @@ check: setup
 	.venv/bin/pytest -m "not server" -n 3 --dist loadfile $(addprefix --ignore=,$(SGLANG_TESTS)); \
 	status=$$?; wait $$types || status=1; wait $$sglang || status=1; exit $$status
 
-# And the tests with real servers, one after the other.
+# And the tests with real servers: those that share one, one after the other, and beside them those that
+# only start a part of SGLang.
 test: check
-	.venv/bin/pytest -m server
+	.venv/bin/pytest -m server --ignore=tests/runtime & parts=$$!; \
+	.venv/bin/pytest -m server tests/runtime; \
+	status=$$?; wait $$parts || status=1; exit $$status
 
 # Five calls of each workload and mode, and the theory: under half an hour on two cores.
 bench: setup

@@ -130,6 +130,33 @@ def stock(beginning: Beginning) -> Iterator[Server]:
     beginning.stock.end()
 
 
+@dataclass
+class ToEnd:
+    """Servers whose processes are killed: one that starts SGLang again, one that does not."""
+
+    restarting: Starting
+    plain: Starting
+
+
+@pytest.fixture(scope="session")
+def to_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToEnd]:
+    """Both begin to load."""
+    folder = tmp_path_factory.mktemp("to-end")
+    puppet = ("--tools", "tests.tools.puppet:Puppet")
+    with contextlib.ExitStack() as stack:
+        again = starting_conveyor(folder / "restarting", *puppet, "--conveyor-restart", "2")
+        plain = starting_conveyor(folder / "plain", *puppet)
+        yield ToEnd(stack.enter_context(again), stack.enter_context(plain))
+
+
+@pytest.fixture(autouse=True)
+def _those_to_end_load_meanwhile(request: pytest.FixtureRequest) -> None:
+    """While the other tests decode on one core, the servers of the last ones load on the other."""
+    needed = any("to_end" in getattr(i, "fixturenames", ()) for i in request.session.items)
+    if needed and "server" in request.fixturenames and "stock" not in request.fixturenames:
+        request.getfixturevalue("to_end")
+
+
 @pytest.fixture
 def backend(server: Server) -> Iterator[None]:
     """Programs run on the server."""

@@ -61,7 +61,12 @@ class Server:
 
 @dataclass
 class Start:
-    """One start of a server, for the summary: its kind, and the seconds until it was ready."""
+    """One start of a server, for the summary.
+
+    Args:
+        kind: which server.
+        seconds: until it was ready, or until it was needed, if that was later.
+    """
 
     kind: str
     seconds: float
@@ -158,13 +163,6 @@ def starting_stock(log: Path) -> Iterator[Starting]:
     environment.pop(RUN_DIRECTORY, None)
     with _ended(Starting(log, argv, environment, STOCK_READY)) as start:
         yield start
-
-
-@contextlib.contextmanager
-def conveyor_server(log: Path, *flags: str, api_key: str = "") -> Iterator[Server]:
-    """Our server, ready."""
-    with starting_conveyor(log, *flags, api_key=api_key) as start:
-        yield start.wait()
 
 
 @contextlib.contextmanager

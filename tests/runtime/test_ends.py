@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
@@ -15,26 +13,24 @@ import pytest
 from sgl_conveyor.launch_server import READY
 from sgl_conveyor.literal import literal_grammar
 from tests.dispatcher.harness import wait_until
-from tests.runtime.servers import START_LIMIT_S, Server, conveyor_server, still_running, title
+from tests.runtime.conftest import ToEnd
+from tests.runtime.servers import START_LIMIT_S, Server, still_running, title
 from tests.runtime.test_http import create, generate, read
 
 #: The issue's limit (seconds).
 ORPHAN_LIMIT_S = 10.0
 #: Far below the minute that SGLang waits by itself when a process of it has died (seconds).
 NOTICED_LIMIT_S = 15.0
-TOOLS = ("--tools", "tests.tools.puppet:Puppet")
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    with conveyor_server(tmp_path / "log", *TOOLS, "--conveyor-drain", "5") as server:
-        yield server
+def own_server(to_end: ToEnd) -> Server:
+    return to_end.plain.wait()
 
 
 @pytest.fixture
-def restarting_server(tmp_path: Path) -> Iterator[Server]:
-    with conveyor_server(tmp_path / "log", *TOOLS, "--conveyor-restart", "2") as server:
-        yield server
+def restarting_server(to_end: ToEnd) -> Server:
+    return to_end.restarting.wait()
 
 
 class Waiting:
