@@ -252,15 +252,24 @@ class WorkerPool:
     # --- limits ---
 
     async def _watch_time(self) -> None:
-        """End calls that take longer than they may, and workers that nobody has needed lately."""
+        """End calls that take longer than they may, and workers that nobody has needed lately.
+
+        A call must be late in two looks: after a stall of our own process, its worker's answers
+        still wait in a socket at the first one.
+        """
+        late: set[Placement] = set()
         while not self._closed:
             await asyncio.sleep(_WATCH_INTERVAL_S)
-            now = time.monotonic()
+            now, before, late = time.monotonic(), late, set()
             for placement in self._queue:
                 if placement.worker is None or placement.worker.retired:
                     continue
-                if (why := overdue(placement, self.spec, now)) is not None:
+                if (why := overdue(placement, self.spec, now)) is None:
+                    continue
+                if placement in before:
                     self._kill_late(placement, placement.worker, why)
+                else:
+                    late.add(placement)
             self._workers.end_idle()
             self._workers.end_late()
             self._workers.refill()

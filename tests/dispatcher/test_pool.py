@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.dispatcher import limits
 from sgl_conveyor.dispatcher import pool as pool_module
 from sgl_conveyor.dispatcher import workers as workers_module
 from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
@@ -204,6 +206,21 @@ def test_a_watch_that_fails_is_logged_and_goes_on(
     with_pool(test, timeout_s=0.1)
     assert "OSError: as ordered" in caplog.text
     assert "the time limits of the tool paper" in caplog.text
+
+
+def test_a_stall_of_our_own_is_not_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GRACE_S", 0.1)
+
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        await asyncio.sleep(0.05)
+        time.sleep(0.4)
+        # The worker has answered in time, but the sockets' threads stood still with the loop.
+        asyncio.get_running_loop().call_later(0.05, host.workers[0].say, m.Opened("call", 0, 0))
+        await asyncio.sleep(0.5)
+        assert events.errors == []
+
+    with_pool(test, timeout_s=0.1)
 
 
 def test_memory_that_cannot_be_read_for_a_while_ends_the_call() -> None:
