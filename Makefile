@@ -1,4 +1,5 @@
 .PHONY: setup demo check test bench bench-full bench-gpu lock
+.PHONY: types sglang-tests bench-tests process-tests other-tests
 
 setup:
 	./setup.sh
@@ -6,19 +7,32 @@ setup:
 demo: setup
 	.venv/bin/sgl-conveyor demo
 
-# Modules that import SGLang, which takes 15 s of a core: one process pays for it, beside the others.
-SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
-	tests/runtime/test_tap.py tests/bench/measure/test_tap_cost.py \
-	tests/bench/measure/test_requests_at_once_and_aborts.py
-
-# Lint, types, and all tests that need no server. More processes than two cores: many tests wait.
+# Lint, types, and all tests that need no server, side by side.
 check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy & types=$$!; \
-	.venv/bin/pytest -m "not server" $(SGLANG_TESTS) & sglang=$$!; \
-	.venv/bin/pytest -m "not server" -n 3 --dist loadfile $(addprefix --ignore=,$(SGLANG_TESTS)); \
-	status=$$?; wait $$types || status=1; wait $$sglang || status=1; exit $$status
+	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
+		types sglang-tests bench-tests process-tests other-tests
+
+PYTEST = .venv/bin/pytest -m "not server"
+# What imports SGLang shares one process, since that takes ten seconds of a core, and what the bench
+# imports shares another one. Tests of processes wait more than they work.
+SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
+	tests/runtime tests/tool_workers/test_planning_grammar.py \
+	tests/bench/measure/test_tap_cost.py tests/bench/measure/test_requests_at_once_and_aborts.py
+PROCESS_TESTS = tests/dispatcher tests/worker $(filter-out %_calls.py,$(wildcard tests/tool_workers/*_python*.py))
+ignored = $(addprefix --ignore=,$(1))
+
+types:
+	.venv/bin/mypy
+sglang-tests:
+	SGLANG_PLATFORM=sgl_conveyor_cpu $(PYTEST) $(SGLANG_TESTS)
+bench-tests:
+	$(PYTEST) tests/bench $(call ignored,$(SGLANG_TESTS))
+process-tests:
+	$(PYTEST) -n 3 --dist loadfile $(PROCESS_TESTS)
+other-tests:
+	$(PYTEST) -n 2 --dist loadfile $(call ignored,tests/bench $(SGLANG_TESTS) $(PROCESS_TESTS))
 
 # And the tests with real servers: those that share one, one after the other, and beside them those that
 # only start a part of SGLang.

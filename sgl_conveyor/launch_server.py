@@ -57,9 +57,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _tools(options: Options) -> list[ToolSpec]:
     """The tools that our flags name, when they can be run here."""
+    path = options.tools_config
+    # Read first: a mistake in it is found before any tool is imported.
+    overrides = {} if path is None else load_overrides(path)
     tools = describe_tools(options.tools)
-    if options.tools_config is not None:
-        tools = apply_overrides(tools, load_overrides(options.tools_config), options.tools_config)
+    if path is not None:
+        tools = apply_overrides(tools, overrides, path)
     if any(tool.sandbox for tool in tools):
         if options.unsafe:
             logger.warning(

@@ -72,7 +72,7 @@ def test_a_tool_named_twice() -> None:
 def test_a_tools_config_that_nobody_understands(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "tools.toml"
     path.write_text(content)
-    assert words in refusal("--tools-config", str(path))
+    assert words in refusal("--tools", "python", "--tools-config", str(path))
 
 
 def test_a_plugin_filter_that_keeps_our_hooks_out() -> None:
@@ -87,7 +87,7 @@ def test_another_platform() -> None:
 
 def test_no_bubblewrap(tmp_path: Path) -> None:
     (tmp_path / "python").symlink_to(sys.executable)
-    message = refusal(environment={"PATH": str(tmp_path)})
+    message = refusal("--tools", "python", environment={"PATH": str(tmp_path)})
     assert "apt-get install bubblewrap" in message
     assert "--unsafe-no-sandbox" in message
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from sglang.srt.platforms.cpu import CpuDeviceMixin
 from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import SRTPlatform
+
+# SGLang imports FlashInfer's CUDA kernels wherever they are installed: a quarter of the time that
+# each of its processes takes to load, for nothing that a CPU runs.
+sys.modules.setdefault("flashinfer", None)  # type: ignore[arg-type]
 
 
 class ConveyorCpuPlatform(CpuDeviceMixin, SRTPlatform):  # type: ignore[misc]

@@ -84,7 +84,8 @@ def test_a_call_that_is_given_up_has_no_effect(conveyor: Harness, record: Path) 
 
 
 def test_the_calls_of_a_call_take_no_place_among_those_that_are_kept() -> None:
-    with dispatcher(TOOLS, retention=Retention(calls=20)) as conveyor:
+    tools = ["tests.tools.asking:add", "tests.tools.asking:Many"]
+    with dispatcher(tools, retention=Retention(calls=20)) as conveyor:
         first = conveyor.run("add", '{"a": 2, "b": 2}')
         assert conveyor.run("many", "40\n").outcome.value == 120
         assert conveyor.read(first.call).outcome.value == 4

@@ -36,7 +36,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def environment(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_TOOL_URL", f"sqlite:///{sample}")
-    monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "5")
+    monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "60")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ class TestReading:
             opened.append(arguments)
             return connect(*arguments, **options)
 
-        monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "4.5")  # an engine not yet made
+        monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "59")  # an engine not yet made
         monkeypatch.setattr(sqlite3, "connect", counted)
         for _ in range(3):
             rows("SELECT 1")
