@@ -1,5 +1,5 @@
 .PHONY: setup demo check test bench bench-full bench-gpu lock
-.PHONY: types sglang-tests bench-tests process-tests other-tests
+.PHONY: server-tests part-tests types sglang-tests bench-tests process-tests other-tests
 
 setup:
 	./setup.sh
@@ -20,7 +20,7 @@ PYTEST = .venv/bin/pytest -m "not server"
 SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
 	tests/runtime tests/tool_workers/test_planning_grammar.py \
 	tests/bench/measure/test_tap_cost.py tests/bench/measure/test_requests_at_once_and_aborts.py
-PROCESS_TESTS = tests/dispatcher tests/worker $(filter-out %_calls.py,$(wildcard tests/tool_workers/*_python*.py))
+PROCESS_TESTS = tests/dispatcher tests/worker $(wildcard tests/tool_workers/test_python*.py)
 ignored = $(addprefix --ignore=,$(1))
 
 types:
@@ -37,9 +37,12 @@ other-tests:
 # And the tests with real servers: those that share one, one after the other, and beside them those that
 # only start a part of SGLang.
 test: check
-	.venv/bin/pytest -m server --ignore=tests/runtime & parts=$$!; \
-	.venv/bin/pytest -m server tests/runtime; \
-	status=$$?; wait $$parts || status=1; exit $$status
+	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=line server-tests part-tests
+
+server-tests:
+	.venv/bin/pytest -m server tests/runtime
+part-tests:
+	.venv/bin/pytest -m server --ignore=tests/runtime
 
 # Five calls of each workload and mode, and the theory: under half an hour on two cores.
 bench: setup
@@ -49,7 +52,7 @@ bench: setup
 		--json bench/results/theory.json || status=1; \
 	.venv/bin/python -m bench.report && exit $$status
 
-# Twenty calls, the overhead, and many requests at once: about an hour and a half. A figure that misses its
+# Twenty calls, the overhead, and many requests at once: about two hours. A figure that misses its
 # limit does not keep the report from being written, but make fails.
 bench-full: setup
 	.venv/bin/python -m bench.measure.workloads --repeat 20

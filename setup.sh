@@ -48,7 +48,8 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
         numpy pandas prompt_toolkit pydantic pydantic_settings pygments rich scipy sqlalchemy sqlglot \
         traitlets zmq) >/dev/null &
     PYTHONDONTWRITEBYTECODE= SGLANG_PLATFORM=sgl_conveyor_cpu .venv/bin/python -c \
-        'import sglang.benchmark.serving, sglang.srt.entrypoints.http_server' >/dev/null 2>&1 || true
+        'import sglang.srt.entrypoints.http_server, sglang.benchmark.serving' >/dev/null 2>&1 ||
+        say "setup: SGLang could not be compiled: where nothing writes bytecode, it will start slowly"
     wait $! || true
     printf '%s' "$state" > "$stamp"
 fi

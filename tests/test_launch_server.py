@@ -209,7 +209,7 @@ def test_a_flag_that_looks_like_ours_and_is_none() -> None:
 
 
 def test_sglang_has_nothing_to_say_about_our_variables(tmp_path: Path) -> None:
-    # The module alone: the packages that it lies in take ten seconds, and read no variable.
+    # The module alone, which reads the variables: the packages that it lies in take ten seconds.
     [folder] = importlib.util.find_spec("sglang").submodule_search_locations
     run = subprocess.run(
         [sys.executable, f"{folder}/srt/environ.py"],

@@ -74,8 +74,10 @@ class StatementSplitter:
         if completeness == "incomplete":
             self._open_block = False
             return []
-        body = _body(self._pending) if completeness == "complete" else None
-        self._open_block = bool(body and isinstance(body[-1], _COMPOUND))
+        # Text that the compiler alone refuses, as a `return` outside of a function, has statements.
+        body = _body(self._pending)
+        complete = completeness == "complete"
+        self._open_block = complete and bool(body and isinstance(body[-1], _COMPOUND))
         return [] if self._open_block else self._hand_over(body)
 
     def _completeness(self) -> Literal["complete", "incomplete", "invalid"]:

@@ -159,6 +159,8 @@ async def _serve_async(
     if once:
         first_over = asyncio.ensure_future(one_is_over.wait())
         await asyncio.wait({receiving, first_over}, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            receiving.result()
         await outgoing.sent()
         receiving.cancel()
     else:

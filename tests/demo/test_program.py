@@ -9,7 +9,7 @@ import pytest
 
 def test_the_demo_has_its_program_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "programs", None)
-    for name in [name for name in sys.modules if name.startswith("sgl_conveyor.demo")]:
+    for name in [n for n in sys.modules if n.startswith(("sgl_conveyor.demo", "programs."))]:
         monkeypatch.delitem(sys.modules, name)
     from sgl_conveyor.demo import run_demo
     from sgl_conveyor.demo.program import RECORDED, codegen

@@ -17,7 +17,7 @@ from sgl_conveyor.dispatcher import workers as workers_module
 from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
 from sgl_conveyor.dispatcher.limits import MAX_UNREAD
 from sgl_conveyor.dispatcher.pool import WorkerPool
-from sgl_conveyor.errors import HostError
+from sgl_conveyor.errors import HostError, ProtocolError
 from sgl_conveyor.specs import Limits, ToolSpec
 
 LIMIT_S = 30.0
@@ -180,6 +180,20 @@ def test_a_call_whose_worker_is_lost_at_the_gate_begins_again_and_asks_again() -
         assert events.again == ["call"]
 
     with_pool(test, replayable=True)
+
+
+# --- what a worker says ---
+
+
+@pytest.mark.parametrize("token", ["token", "another's"])
+def test_a_sandboxed_worker_says_hello_once_and_with_its_token(token: str) -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        host.workers[0].sandboxed = True
+        host.workers[0].ready = False
+        with pytest.raises(ProtocolError, match="hello"):
+            host.workers[0].say(m.WorkerHello(token, 1), m.WorkerHello(token, 1))
+
+    with_pool(test)
 
 
 # --- watches ---------------------------------------------------------------------------------

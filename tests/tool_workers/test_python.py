@@ -68,6 +68,7 @@ class TestResults:
         assert "dropped" in text
 
 
+#: The programs that the benchmark replays.
 RECORDED = json.loads((Path(__file__).parents[2] / "bench/recorded/codegen.json").read_text())
 
 
@@ -84,7 +85,6 @@ class TestRecorded:
         assert value(conveyor, RECORDED[number])
 
 
-#: Each file must raise inside: what it tries must not work.
 def test_a_worker_is_small_before_its_tools_own_imports() -> None:
     with dispatcher(["tests.tools.puppet:Nothing"]) as conveyor:
         [worker] = conveyor.workers()

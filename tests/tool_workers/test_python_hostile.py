@@ -11,6 +11,7 @@ from sgl_conveyor import messages as m
 from tests.dispatcher.harness import STOP, Harness, wait_until
 from tests.tool_workers.python_calls import run, value
 
+#: Each file must raise inside: what it tries must not work.
 HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.py"))
 
 

@@ -313,6 +313,3 @@ class TestFigures:
         assert len(outcome.attachments) == 1
         heavy = outcome.timings.units[0]
         assert heavy.started < heavy.ended < outcome.timings.tokens[-1]
-
-
-#: The programs that the benchmark replays.

@@ -261,6 +261,8 @@ def test_blank_lines_and_comments_are_no_statements(text):
         ("Sure! Here is the code:\nx = 1\n", ["Sure! Here is the code:", "x = 1"]),
         ("x = 'unterminated\ny = 2\n", ["x = 'unterminated", "y = 2"]),
         ("return 1\n", ["return 1"]),
+        ("print('a'); return 1\n", ["print('a')", "return 1"]),
+        ("x = 1; nonlocal x  # why\n", ["x = 1", "nonlocal x"]),
         ("    x = 1\n", ["    x = 1"]),
         ("else:\n", ["else:"]),
         ("x = 1)\n", ["x = 1)"]),

@@ -96,8 +96,14 @@ class LocalHost(Host):
 
         socket = LoopSocket(dealer, bring)
         listening = asyncio.ensure_future(socket.listen())
-        # A worker that cannot be heard is of no use; its end is noticed as any other's.
-        listening.add_done_callback(lambda _: worker.kill())
+
+        def not_heard(task: asyncio.Task[None]) -> None:
+            """A worker that cannot be heard is of no use; its end is noticed as any other's."""
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("%s worker %s cannot be heard: %s", spec.name, worker.pid, error)
+            worker.kill()
+
+        listening.add_done_callback(not_heard)
         try:
             started(worker)
             return await worker.live(address)
