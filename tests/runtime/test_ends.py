@@ -92,7 +92,7 @@ def test_a_dead_process_of_sglang_is_missed_at_once_and_sglang_restarts(
         thread.join(NOTICED_LIMIT_S)
     assert len(waiting.ends) == 2
     assert not {"200", "201"} & set(waiting.ends)
-    assert still_running([first], 0.0) == []
+    assert still_running([first], NOTICED_LIMIT_S) == []
     [line] = logged(server, r"detokenizer \(process \d+\) died")
     assert "restart 1 of 2" in line
 
