@@ -16,6 +16,7 @@ import copy
 import os
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from functools import partial
@@ -45,6 +46,8 @@ PROGRAMS = {
 }
 #: Of each generation: enough to differ.
 MOST_TOKENS = 32
+#: Seconds that what a program leaves behind may decode.
+DECODE_LIMIT_S = 120.0
 
 
 class Recorded:
@@ -118,10 +121,15 @@ def test_sglangs_programs_do_the_same_on_both(
         kept, failure = endpoint.keep(), None
         # Some of the programs ask the backend for its endpoint, as SGLang's Runtime has one.
         sgl.set_default_backend(types.SimpleNamespace(endpoint=endpoint))
+        others = set(threading.enumerate())
         try:
             PROGRAMS[program]()
         except Exception as error:  # What the program asks of its text, or its own code on it.
             failure = type(error)
+        # A program that does not read its text returns while its state still decodes.
+        for thread in set(threading.enumerate()) - others:
+            if not thread.daemon:
+                thread.join(DECODE_LIMIT_S)
         ends.append((kept, failure))
     assert ends[0] == ends[1]
     assert ends[0][0], f"nothing was generated: {ends[0][1]}"
