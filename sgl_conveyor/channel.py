@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import zmq
 import zmq.asyncio
 
+from sgl_conveyor.addresses import address_of
 from sgl_conveyor.errors import ConfigurationError
-from sgl_conveyor.messages import IPC, MAX_FRAME_BYTES
+from sgl_conveyor.messages import MAX_FRAME_BYTES
 
 #: Frames that may wait in a socket before a sender is told so.
 HIGH_WATER_MARK = 10_000
@@ -90,12 +91,7 @@ class RunDirectory:
         return self._address(f"worker-{token}")
 
     def _address(self, name: str) -> str:
-        return f"{IPC}{self.path / name}"
-
-
-def path_of(address: str) -> Path:
-    """The file of an `ipc://` address."""
-    return Path(address.removeprefix(IPC))
+        return address_of(self.path / name)
 
 
 def new_token() -> str:

@@ -433,9 +433,6 @@ FromWorker = (
 )  # fmt: skip
 
 
-#: What the address of a socket on this machine begins with.
-IPC: Final = "ipc://"
-
 _encoder = msgspec.msgpack.Encoder()
 _M = TypeVar("_M")
 

@@ -17,7 +17,7 @@ FLOORS = (
     # Nouns.
     {"errors", "specs", "timings", "core", "events", "record", "encodable", "literal"},
     # What crosses a process boundary, and what a tool author sees.
-    {"messages", "channel", "processes", "supervision", "tools", "describe", "units"},
+    {"messages", "addresses", "channel", "processes", "supervision", "tools", "describe", "units"},
     # What looks at these, without I/O or once at a start.
     {"life", "heard", "driver", "theory", "chrome_trace", "tools_table", "embedded_model"},
     # The processes.

@@ -38,7 +38,7 @@ class Calls(Protocol):
 
 
 class HttpSide:
-    """The dispatcher's end of the line to the HTTP process.
+    """What the dispatcher hears from the HTTP process, and tells it.
 
     Args:
         socket: the control socket, a ROUTER.

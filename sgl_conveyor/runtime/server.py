@@ -137,7 +137,7 @@ class _HttpSide:
         self._manager = manager
 
     def control(self) -> Any:
-        """The line to the dispatcher, made in the event loop that first needs it."""
+        """The client of the dispatcher, made in the event loop that first needs it."""
         if self._client is None:
             directory = run_directory()
             assert directory is not None
@@ -176,9 +176,9 @@ class _HttpSide:
 
         directory = run_directory()
         assert directory is not None
-        line = self.control()
-        await line.connected(_CONNECT_LIMIT_S)
-        line.tell(m.HttpHello(os.getpid(), str(directory.tokenizer)))
+        client = self.control()
+        await client.connected(_CONNECT_LIMIT_S)
+        client.tell(m.HttpHello(os.getpid(), str(directory.tokenizer)))
 
 
 def _check_hooks() -> None:

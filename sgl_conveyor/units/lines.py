@@ -47,11 +47,11 @@ class SourceLineSplitter:
 
     def feed(self, text: str) -> list[SourceLine]:
         """The lines that `text` completes."""
+        if not text:
+            return []
         if not self._held and "\n" not in text and "\r" not in text:
             # Most pieces are a token within a line.
             self._pieces.append(text)
-            return []
-        if not text:
             return []
         text, self._held = self._held + text, ""
         if text.endswith("\r"):

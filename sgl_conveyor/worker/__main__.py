@@ -7,12 +7,12 @@ import os
 import resource
 import sys
 import traceback
-from pathlib import Path
 
 import msgspec
 
+from sgl_conveyor.addresses import address_of, path_of
 from sgl_conveyor.errors import ConfigurationError, ConveyorError
-from sgl_conveyor.messages import IPC, WorkerConfig
+from sgl_conveyor.messages import WorkerConfig
 from sgl_conveyor.processes import die_with, file_of
 
 
@@ -102,10 +102,10 @@ def _enter_sandbox(config: WorkerConfig) -> None:
     # Only what it takes: the process that is within imports the rest, and this one is gone then.
     from sgl_conveyor.worker.sandbox import CHANNEL, command
 
-    within = msgspec.structs.replace(config, channel=f"{IPC}{CHANNEL}", inside=True)
+    within = msgspec.structs.replace(config, channel=address_of(CHANNEL), inside=True)
     argv = command(
         [sys.executable, "-m", "sgl_conveyor.worker", "--serve", config.spec.source],
-        channel=Path(config.channel.removeprefix(IPC)),
+        channel=path_of(config.channel),
         module=config.spec.source.partition(":")[0],
         environment=config.spec.environment,
     )

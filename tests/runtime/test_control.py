@@ -1,4 +1,4 @@
-"""The HTTP process's line to the dispatcher, over a real socket and without a server."""
+"""The HTTP process as the dispatcher's client, over a real socket and without a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT_S = 20.0
 
 @dataclass
 class Dispatcher:
-    """The other end of the line."""
+    """The other end of the client's socket."""
 
     socket: zmq.asyncio.Socket
     peer: bytes = b""
@@ -46,7 +46,7 @@ class Dispatcher:
 
 
 @asynccontextmanager
-async def line() -> AsyncIterator[tuple[ControlClient, Dispatcher]]:
+async def connected() -> AsyncIterator[tuple[ControlClient, Dispatcher]]:
     """A client and its dispatcher."""
     # pytest's own folders may have too long a name for a socket.
     directory = RunDirectory.create()
@@ -70,7 +70,7 @@ def test_a_listener_that_fails_begins_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def go() -> None:
-        async with line() as (client, dispatcher):
+        async with connected() as (client, dispatcher):
             decode = client._decoder.decode
             broken = iter([True])
 
@@ -106,7 +106,7 @@ def test_the_end_of_a_request_is_reported_also_when_its_attach_is_answered_too_l
     monkeypatch.setattr(control.ControlClient.ask, "__defaults__", (0.2,))
 
     async def go() -> None:
-        async with line() as (client, dispatcher):
+        async with connected() as (client, dispatcher):
             hooks = Admission(lambda: client)
             attaching = asyncio.create_task(hooks._attach(Asked("c" * 48)))
             attach = await dispatcher.heard(m.AttachRequest)
@@ -129,7 +129,7 @@ def test_live_requests_are_named_until_their_end_is_reported(
         yield {"meta_info": {"finish_reason": {"type": "stop"}, "completion_tokens": 2}}
 
     async def go() -> None:
-        async with line() as (client, dispatcher):
+        async with connected() as (client, dispatcher):
             hooks = Admission(lambda: client)
             stream = hooks.generate_request(outputs, None, Asked("c" * 48))
             first = asyncio.ensure_future(anext(stream))
@@ -148,7 +148,7 @@ def test_live_requests_are_named_until_their_end_is_reported(
 
 def test_a_twin_of_a_running_request_is_refused_and_the_running_one_stays_alive() -> None:
     async def go() -> None:
-        async with line() as (client, dispatcher):
+        async with connected() as (client, dispatcher):
             hooks = Admission(lambda: client)
             first, twin = Asked("c" * 48), Asked("d" * 48)
             first.rid = twin.rid = "a" * 32

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import zmq
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import LoopSocket, RunDirectory, configure, new_token, path_of
+from sgl_conveyor.addresses import path_of
+from sgl_conveyor.channel import LoopSocket, RunDirectory, configure, new_token
 from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
 from sgl_conveyor.dispatcher.hosts.process import LocalWorker
 from sgl_conveyor.errors import ProtocolError
