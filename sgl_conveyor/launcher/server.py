@@ -103,11 +103,14 @@ class SglangServer:
             return
         for child in children:
             try:
-                title = " ".join(child.cmdline())
+                title, parent = child.cmdline(), child.parent()
+                # A fork has its parent's title until it runs another program; it may end any time.
+                is_fork = parent is not None and parent.cmdline() == title
             except psutil.Error:
                 continue
-            if title.startswith(_TITLE):
-                self._parts[child] = title.removeprefix(_TITLE).strip()
+            name = " ".join(title)
+            if name.startswith(_TITLE) and not is_fork:
+                self._parts[child] = name.removeprefix(_TITLE).strip()
 
 
 def _end_of_http(pid: int, code: int) -> Death:
