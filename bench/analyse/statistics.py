@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -69,10 +71,17 @@ def bootstrap(
     if not 0 < confidence < 1:
         raise ValueError(f"{confidence:g} is no confidence")
     value = percentile(values, percent)
-    drawn = random.Random(seed).choices(values, k=resamples * len(values))
-    found = np.percentile(np.reshape(drawn, (resamples, -1)), percent, axis=1)
+    drawn = np.asarray(values)[_draws(len(values), resamples, seed)]
+    found = np.percentile(drawn, percent, axis=1)
     low, high = np.percentile(found, [50 * (1 - confidence), 50 * (1 + confidence)])
     return Interval(value, float(low), float(high))
+
+
+@functools.cache
+def _draws(values: int, resamples: int, seed: int) -> npt.NDArray[np.intp]:
+    """Which values each resample has: a report asks for the same draws a thousand times."""
+    drawn = random.Random(seed).choices(range(values), k=resamples * values)
+    return np.reshape(drawn, (resamples, values)).astype(np.intp)
 
 
 def percent(fraction: float) -> str:
