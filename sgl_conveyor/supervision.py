@@ -80,6 +80,15 @@ class Supervisor:
             await work
         except Exception:
             logger.exception("the task %r failed", name)
+        except asyncio.CancelledError:
+            if self._is_cancelled():
+                raise
+            logger.exception("the task %r failed: it waited for what was cancelled", name)
+
+    def _is_cancelled(self) -> bool:
+        """Whether the task that runs was cancelled itself, not something that it waits for."""
+        task = asyncio.current_task()
+        return self._closed or (task is not None and task.cancelling() > 0)
 
     async def _kept(self, name: str, work: Work) -> None:
         loop = asyncio.get_running_loop()
@@ -90,6 +99,14 @@ class Supervisor:
                 await work()
             except Exception:
                 logger.exception("the task %r failed; it starts again in %.1f s", name, pause)
+            except asyncio.CancelledError:
+                if self._is_cancelled():
+                    raise
+                logger.exception(
+                    "the task %r waited for what was cancelled; it starts again in %.1f s",
+                    name,
+                    pause,
+                )
             else:
                 if self._closed:
                     return

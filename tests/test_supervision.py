@@ -36,6 +36,31 @@ def test_a_task_that_fails_is_logged_and_begins_again(caplog: pytest.LogCaptureF
     assert "ValueError: as ordered" in caplog.text
 
 
+def test_a_task_that_waited_for_what_was_cancelled_begins_again_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    began: list[int] = []
+
+    async def work() -> None:
+        began.append(1)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if len(began) == 1:
+            gone.cancel()
+        await gone
+
+    async def go() -> None:
+        supervisor = Supervisor()
+        supervisor.keep("the watch", work)
+        async with asyncio.timeout(10):
+            while len(began) < 2:
+                await asyncio.sleep(0.01)
+        # And its own cancellation ends it.
+        await asyncio.wait_for(supervisor.close(0), 10)
+
+    asyncio.run(go())
+    assert "the task 'the watch' waited for what was cancelled" in caplog.text
+
+
 def test_a_needed_task_that_ends_is_the_process_s_failure() -> None:
     async def go() -> str:
         supervisor = Supervisor()

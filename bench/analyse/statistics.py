@@ -77,11 +77,13 @@ def bootstrap(
     return Interval(value, float(low), float(high))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=16)
 def _draws(values: int, resamples: int, seed: int) -> npt.NDArray[np.intp]:
     """Which values each resample has: a report asks for the same draws a thousand times."""
     drawn = random.Random(seed).choices(range(values), k=resamples * values)
-    return np.reshape(drawn, (resamples, values)).astype(np.intp)
+    found = np.array(drawn, np.intp).reshape(resamples, values)
+    found.setflags(write=False)
+    return found
 
 
 def percent(fraction: float) -> str:

@@ -24,9 +24,6 @@ from sgl_conveyor.processes import configure_logging
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the tap's hello may come later than that of the HTTP hooks.
-_TAP_LIMIT_S = 10.0
-
 Tell = Callable[[Report], None]
 
 
@@ -56,7 +53,7 @@ async def _run(config: DispatcherConfig, tell: Tell) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     serving = asyncio.ensure_future(dispatcher.run())
-    reporting = asyncio.ensure_future(_report(dispatcher, config.hello_limit_s, tell))
+    reporting = asyncio.ensure_future(_report(dispatcher, config, tell))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, reporting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     broken = serving.result() if serving.done() else None
@@ -70,16 +67,18 @@ async def _run(config: DispatcherConfig, tell: Tell) -> int:
     return 0 if broken is None else 1
 
 
-async def _report(dispatcher: Dispatcher, hello_limit_s: float, tell: Tell) -> None:
+async def _report(dispatcher: Dispatcher, config: DispatcherConfig, tell: Tell) -> None:
     """Tell the launcher what has said hello, for ever."""
-    tell(await _workers(dispatcher, hello_limit_s))
+    tell(await _workers(dispatcher, config.hello_limit_s))
     while True:
-        # The launcher watches SGLang: it ends a server that never gets as far.
+        # How long SGLang loads is its own affair; the launcher sees when it dies over it.
         await dispatcher.http_hello.wait()
         dispatcher.http_hello.clear()
         try:
-            async with asyncio.timeout(_TAP_LIMIT_S):
+            async with asyncio.timeout(config.tap_limit_s):
                 await dispatcher.tap_hello.wait()
+            # A server that is started again has another tap.
+            dispatcher.tap_hello.clear()
         except TimeoutError:
             tell(
                 NotReady(

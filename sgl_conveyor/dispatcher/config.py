@@ -33,6 +33,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
         unsafe: whether tools that run what a model wrote go without a sandbox.
         log_level: of this process.
         hello_limit_s: seconds that the first worker of each tool may take to say hello.
+        tap_limit_s: seconds that the tap's hello may come later than that of the HTTP hooks.
     """
 
     run_directory: str
@@ -43,6 +44,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     unsafe: bool = False
     log_level: str = "info"
     hello_limit_s: float = 60.0
+    tap_limit_s: float = 10.0
 
 
 class Report(msgspec.Struct, tag=True):

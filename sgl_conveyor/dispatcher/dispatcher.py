@@ -99,8 +99,8 @@ class Dispatcher:
         except ProtocolError as error:
             logger.warning("dropped a message on the tap's socket: %s", error)
             return
-        self.tap_hello.set()
         if isinstance(message, m.TapHello):
+            self.tap_hello.set()
             logger.info("the tap is in place in process %d", message.pid)
         else:
             self._http.requests.tapped(message)

@@ -92,7 +92,7 @@ def _report_of(line: bytes) -> AnyReport | None:
     """A report; None if a library printed the line, which must not end the server."""
     try:
         report: AnyReport = msgspec.json.decode(line, type=AnyReport)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         shown = line[:_SHOWN].decode(errors="replace").rstrip()
         logger.warning("the dispatcher printed what is no report: %r", shown)
         return None

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +19,8 @@ from sgl_conveyor.runtime.environment import RUN_DIRECTORY
 
 #: What the titles of SGLang's processes begin with.
 _TITLE = "sglang::"
+#: Linux's flag of a process that was forked and has run no program of its own (PF_FORKNOEXEC).
+_FORKED = 0x40
 #: Seconds between two looks at processes that are known: a death is seen within them.
 _LOOK_INTERVAL_S = 0.5
 #: Seconds between two searches for new ones, while the server starts and later: they cost more.
@@ -103,14 +106,23 @@ class SglangServer:
             return
         for child in children:
             try:
-                title, parent = child.cmdline(), child.parent()
-                # A fork has its parent's title until it runs another program; it may end any time.
-                is_fork = parent is not None and parent.cmdline() == title
-            except psutil.Error:
+                name = " ".join(child.cmdline())
+                # It has its parent's title, and may end any time.
+                is_fork = _is_fork(child.pid)
+            except (psutil.Error, OSError):
                 continue
-            name = " ".join(title)
             if name.startswith(_TITLE) and not is_fork:
                 self._parts[child] = name.removeprefix(_TITLE).strip()
+
+
+def _is_fork(pid: int) -> bool:
+    """Whether a process still runs its parent's program, with its parent's title.
+
+    Raises:
+        OSError: it is gone.
+    """
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return bool(int(after_name[6]) & _FORKED)
 
 
 def _end_of_http(pid: int, code: int) -> Death:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory
-from sgl_conveyor.dispatcher.config import DispatcherConfig, NotReady, WorkersReady
+from sgl_conveyor.dispatcher.config import DispatcherConfig, NotReady, ServerReady, WorkersReady
 from sgl_conveyor.launcher.dispatcher import AnyReport, DispatcherProcess
 from sgl_conveyor.tools_config import describe_tools
+from tests.dispatcher.harness import Harness
 
 #: The folder whose `sitecustomize` makes the dispatcher print.
 PRINTS = Path(__file__).parents[1] / "tools/prints"
@@ -76,22 +79,53 @@ def test_what_a_library_prints_is_logged_and_ends_nothing(
     assert all(len(record.getMessage()) < 1000 for record in caplog.records)
 
 
-def test_nothing_but_reports_is_on_the_dispatchers_output(directory: RunDirectory) -> None:
-    told = msgspec.json.encode(config(directory, "tests.tools.puppet:Nothing"))
-    dispatcher = subprocess.Popen(
+@contextlib.contextmanager
+def started(config: DispatcherConfig, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A dispatcher whose output we read; its workers are ready."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "sgl_conveyor.dispatcher"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PRINTS), *sys.path])},
+        env={**os.environ, **environment},
     )
-    assert dispatcher.stdin is not None
-    assert dispatcher.stdout is not None
-    dispatcher.stdin.write(told + b"\n")
-    dispatcher.stdin.flush()
-    while b"WorkersReady" not in (line := dispatcher.stdout.readline()):
-        assert line, "the dispatcher ended"
-    dispatcher.terminate()
-    output, errors = dispatcher.communicate(timeout=LIMIT_S)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(config) + b"\n")
+        process.stdin.flush()
+        # What it prints before it takes its output for reports alone is none.
+        while b"WorkersReady" not in (line := process.stdout.readline()):
+            assert line, "the dispatcher ended"
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT_S)
+
+
+def next_report(process: subprocess.Popen[bytes]) -> AnyReport:
+    assert process.stdout is not None
+    return msgspec.json.decode(process.stdout.readline(), type=AnyReport)
+
+
+def test_nothing_but_reports_is_on_the_dispatchers_output(directory: RunDirectory) -> None:
+    told = config(directory, "tests.tools.puppet:Nothing")
+    with started(told, PYTHONPATH=os.pathsep.join([str(PRINTS), *sys.path])) as dispatcher:
+        dispatcher.terminate()
+        output, errors = dispatcher.communicate(timeout=LIMIT_S)
     assert output == b""
     assert b"a stray line\n" in errors
+
+
+def test_a_server_that_is_started_again_without_its_tap_is_not_ready(
+    directory: RunDirectory,
+) -> None:
+    told = msgspec.structs.replace(config(directory, "tests.tools.puppet:Nothing"), tap_limit_s=1.0)
+    with started(told) as dispatcher:
+        server = Harness(dispatcher, directory)
+        assert next_report(dispatcher) == ServerReady()
+        server.restart_http()
+        assert "no hello from the tap" in next_report(dispatcher).reason
+        server.tap.send(m.encode(m.TapHello(-1)))
+        server.restart_http()
+        assert next_report(dispatcher) == ServerReady()

@@ -21,6 +21,8 @@ from tests.runtime.test_http import create, generate, read
 ORPHAN_LIMIT_S = 10.0
 #: Far below the minute that SGLang waits by itself when a process of it has died (seconds).
 NOTICED_LIMIT_S = 15.0
+#: Seconds until a killed process, which has closed its sockets, is gone.
+GONE_LIMIT_S = 5.0
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_a_dead_process_of_sglang_is_missed_at_once_and_sglang_restarts(
         thread.join(NOTICED_LIMIT_S)
     assert len(waiting.ends) == 2
     assert not {"200", "201"} & set(waiting.ends)
-    assert still_running([first], NOTICED_LIMIT_S) == []
+    assert still_running([first], GONE_LIMIT_S) == []
     [line] = logged(server, r"detokenizer \(process \d+\) died")
     assert "restart 1 of 2" in line
 

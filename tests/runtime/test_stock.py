@@ -126,10 +126,13 @@ def test_sglangs_programs_do_the_same_on_both(
             PROGRAMS[program]()
         except Exception as error:  # What the program asks of its text, or its own code on it.
             failure = type(error)
-        # A program that does not read its text returns while its state still decodes.
+        # A program that does not read its text returns while its state still decodes, in a thread
+        # that is no daemon; those are SGLang's own pools, which stay.
         for thread in set(threading.enumerate()) - others:
             if not thread.daemon:
                 thread.join(DECODE_LIMIT_S)
+                late = f"{program} still decodes on {each.url} after {DECODE_LIMIT_S:g} s"
+                assert not thread.is_alive(), late
         ends.append((kept, failure))
     assert ends[0] == ends[1]
     assert ends[0][0], f"nothing was generated: {ends[0][1]}"

@@ -15,4 +15,5 @@ def print_for_ever() -> None:
 if "sgl_conveyor.dispatcher" in sys.orig_argv:
     print("a stray line at the start", "x" * 200_000)
     print('{"type": "Nonsense"}', flush=True)
+    sys.stdout.buffer.write(b'{"type": "caf\xe9"}\n')
     threading.Thread(target=print_for_ever, daemon=True).start()
