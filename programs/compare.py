@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,19 +48,23 @@ def main(description: str, regions: list[str], run: Runner) -> None:
         "--free", action="store_true", help="let the model write what it wants, in partial mode"
     )
     args = parser.parse_args()
-    sgl.set_default_backend(ConveyorEndpoint(args.url, api_key=args.api_key))
+    try:
+        sgl.set_default_backend(ConveyorEndpoint(args.url, api_key=args.api_key))
+    except urllib.error.URLError as error:
+        sys.exit(f"no server answers at {args.url} ({error.reason}): start one, or give its --url")
     if args.free:
         free = timed(run, regions, partial=True, free=True)
         show(free, regions)
         print(f"--- partial {free.seconds:.2f} s")
         return
-    timed(run, regions, partial=True)  # a first run fills the prefix cache, for both modes
+    print("three runs: one that fills the cache, then one of each mode", flush=True)
+    timed(run, regions, partial=True)
     sequential = timed(run, regions, partial=False)
     partial = timed(run, regions, partial=True)
     show(partial, regions)
     saved = 1 - partial.seconds / sequential.seconds
     both = f"sequential {sequential.seconds:.2f} s, partial {partial.seconds:.2f} s"
-    print(f"--- {both}: {saved:.1%} less")
+    print(f"--- {both}: {abs(saved):.1%} {'less' if saved >= 0 else 'more'}")
 
 
 def timed(run: Runner, regions: list[str], *, partial: bool, free: bool = False) -> Run:

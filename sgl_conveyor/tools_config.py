@@ -49,7 +49,9 @@ def load_overrides(path: Path) -> dict[str, ToolOverrides]:
     where = f"--tools-config {path}"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"{where}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{where}: {error}") from None
     tables: dict[str, ToolOverrides] = {}
     for name, content in document.items():
@@ -110,7 +112,7 @@ def describe_tools(sources: list[str]) -> list[ToolSpec]:
         sources: shipped names or `module:attribute`; empty for all shipped tools.
 
     Raises:
-        ConfigurationError: one is unknown, or could not be imported (its traceback is on stderr).
+        ConfigurationError: one is unknown, or could not be imported (with its traceback).
     """
     from sgl_conveyor.worker.loading import shipped_names
 

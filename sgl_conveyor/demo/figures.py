@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from sgl_conveyor.core import ToolError
 from sgl_conveyor.timings import Timings
 
 
@@ -42,11 +43,13 @@ class Run(msgspec.Struct, frozen=True):
         partial: its mode.
         latency_s: from the POST to the result in the program's hand.
         timings: the server's.
+        error: of the program, if it failed.
     """
 
     partial: bool
     latency_s: float
     timings: Timings
+    error: ToolError | None = None
 
 
 class Figures(msgspec.Struct, frozen=True):

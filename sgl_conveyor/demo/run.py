@@ -71,7 +71,9 @@ def _measure(url: str, repeat: int, console: Console, *, live: bool) -> Figures:
             console.print(f"{title}: {run.latency_s:.2f} s")
             runs.append(run)
     free = _run(backend, console, "free: the model writes what it wants", live=live, literal=False)
-    console.print(f"free, partial: {free.latency_s:.2f} s, {len(free.timings.units)} statements")
+    how = "" if free.error is None else f"; the program failed: {free.error}"
+    said = f"free, partial: {free.latency_s:.2f} s, {len(free.timings.units)} statements{how}"
+    console.print(said, markup=False)
     return figures_of(runs)
 
 
@@ -104,17 +106,17 @@ def _run(
     reader.start()
     if live:
         with Live(console=console, refresh_per_second=4, transient=True) as screen:
-            _watch(backend.base_url, state, title, screen)
+            _watch(backend.base_url, state, title, screen, partial=partial)
     reader.join(_RUN_LIMIT_S)
     if not ended:
         raise ConveyorError(f"the program had no result within {_RUN_LIMIT_S:g} s")
     result = state["code.result"]
     if literal and result.error is not None:
         raise ConveyorError(f"the recorded program failed: {result.error}")
-    return Run(partial, ended[0] - began, result.timings)
+    return Run(partial, ended[0] - began, result.timings, result.error)
 
 
-def _watch(url: str, state: Any, title: str, screen: Live) -> None:
+def _watch(url: str, state: Any, title: str, screen: Live, *, partial: bool) -> None:
     """Show a call until it has ended."""
     deadline = time.monotonic() + _RUN_LIMIT_S
     with httpx.Client(base_url=url, trust_env=False) as client:
@@ -128,6 +130,6 @@ def _watch(url: str, state: Any, title: str, screen: Live) -> None:
             view = client.get(f"/conveyor/calls/{call}").json()
             ended = view["result"] is not None
             timings = msgspec.convert(view["timings"], type=Timings)
-            screen.update(frame(title, view["text"], timings, ended=ended))
+            screen.update(frame(title, view["text"], timings, partial=partial, ended=ended))
             if ended and timings.region_end is not None:
                 return

@@ -41,7 +41,8 @@ def running_server(flags: list[str], console: Console) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
     try:
-        with console.status(f"starting SGLang (a minute or two; log: {log})"):
+        console.print(f"starting SGLang (a minute or two; log: {log})")
+        with console.status("starting SGLang"):
             _wait_until_ready(process, log)
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -67,7 +67,7 @@ def _sentence(error: RequestValidationError) -> str:
         return f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
     _, *place = first["loc"]
     if not place:
-        return "the body must be a JSON object"
+        return "the body must be a JSON object, sent with Content-Type: application/json"
     field = ".".join(map(str, place))[:_MAX_CHARS]
     message = str(first["msg"])
     return f"{field}: {message[:1].lower()}{message[1:]}"

@@ -57,9 +57,8 @@ def _describe(sources: list[str]) -> int:
         except ConveyorError:
             raise
         except Exception:
-            traceback.print_exc()
             raise ConfigurationError(
-                f"the tool {source!r} could not be imported: see above"
+                f"the tool {source!r} could not be imported:\n{traceback.format_exc().rstrip()}"
             ) from None
     sys.stdout.buffer.write(msgspec.json.encode(specs))
     return 0
