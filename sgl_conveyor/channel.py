@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any, TypeVar
 import zmq
 import zmq.asyncio
 
-from sgl_conveyor.addresses import address_of
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.messages import MAX_FRAME_BYTES
 
@@ -24,8 +22,6 @@ _MAX_PATH_BYTES = 108
 
 #: Messages that one socket brings before the rest of the event loop has its turn.
 _AT_ONCE = 64
-#: Frames that leave together at most: the first of many should not wait for the last.
-_TOGETHER = 16
 
 _S = TypeVar("_S", bound="zmq.Socket[Any]")
 
@@ -54,7 +50,7 @@ class RunDirectory:
                 f"no directory for the sockets can be made ({error.strerror}): set TMPDIR to one "
                 "that can be written"
             ) from None
-        if len(os.fsencode(path)) + len("/worker-") + 32 >= _MAX_PATH_BYTES:
+        if len(os.fsencode(path)) + len("/control") >= _MAX_PATH_BYTES:
             path.rmdir()
             raise ConfigurationError(
                 f"the path {path} is too long for a socket: set TMPDIR to a shorter one"
@@ -72,11 +68,6 @@ class RunDirectory:
         return self._address("control")
 
     @property
-    def workers(self) -> str:
-        """Where trusted workers connect."""
-        return self._address("workers")
-
-    @property
     def tokenizer(self) -> Path:
         """The served model's tokenizer, as the HTTP process wrote it."""
         return self.path / "tokenizer.json"
@@ -86,17 +77,8 @@ class RunDirectory:
         """The descriptions of the server's tools, as JSON."""
         return self.path / "tools.json"
 
-    def own_channel(self, token: str) -> str:
-        """The channel of one sandboxed worker."""
-        return self._address(f"worker-{token}")
-
     def _address(self, name: str) -> str:
-        return address_of(self.path / name)
-
-
-def new_token() -> str:
-    """32 hex digits that nobody can guess."""
-    return secrets.token_hex(16)
+        return f"ipc://{self.path / name}"
 
 
 def configure(socket: _S, *, unconnected_waits: bool = True) -> _S:
@@ -207,35 +189,3 @@ class LoopSocket:
                 self._take_soon()
                 raise
         self._take_soon()
-
-
-class Outbox:
-    """Frames of one turn of the event loop, which leave as one message: one wake-up for all.
-
-    Args:
-        send: sends a message of these frames, without waiting.
-        failed: told when it could not.
-    """
-
-    def __init__(self, send: Callable[..., None], failed: Callable[[zmq.ZMQError], None]) -> None:
-        self._send = send
-        self._failed = failed
-        self._frames: list[bytes] = []
-
-    def put(self, frame: bytes) -> None:
-        """Send a frame at the end of this turn, or sooner."""
-        if not self._frames:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._frames.append(frame)
-        if len(self._frames) >= _TOGETHER:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what there is."""
-        frames, self._frames = self._frames, []
-        if not frames:
-            return
-        try:
-            self._send(*frames)
-        except zmq.ZMQError as error:
-            self._failed(error)

@@ -15,9 +15,11 @@ from typing import Protocol
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
-from sgl_conveyor.errors import TransitionError
-from sgl_conveyor.heard import event_of
+from sgl_conveyor.errors import ConveyorError, TransitionError
+from sgl_conveyor.heard import event_of, finished, why_no_json
 from sgl_conveyor.life import CallLife
+from sgl_conveyor.returned import Returned
+from sgl_conveyor.specs import RESULT_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,14 @@ class Timer(Protocol):
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
+#: Checks a value, and calls the function with what is wrong with it, or None.
+Check = Callable[[bytes | bytearray, Callable[[str | None], None]], None]
+
+
+def _check_at_once(value: bytes | bytearray, then: Callable[[str | None], None]) -> None:
+    then(why_no_json(value))
+
+
 class CallDriver:
     """Gives a life its events and carries out what it instructs.
 
@@ -62,6 +72,8 @@ class CallDriver:
         call_later: sets deadlines.
         stop_decoding: called when no more text is wanted.
         settled: called when the outcome is there.
+        result_bytes: that the call may return.
+        check: has a value checked, and calls a function with what is wrong with it, or None.
     """
 
     def __init__(
@@ -73,6 +85,8 @@ class CallDriver:
         call_later: CallLater,
         stop_decoding: Callable[[], None],
         settled: Callable[[], None],
+        result_bytes: int = RESULT_BYTES,
+        check: Check = _check_at_once,
     ) -> None:
         self.life = life
         self._name = name
@@ -80,6 +94,10 @@ class CallDriver:
         self._call_later = call_later
         self._stop_decoding = stop_decoding
         self._settled = settled
+        self._returned = Returned(result_bytes)
+        self._check = check
+        #: Whether the result is there, and its value is being checked.
+        self.checking = False
         self._deadlines: dict[str, Timer] = {}
 
     def begin(self) -> None:
@@ -88,6 +106,8 @@ class CallDriver:
 
     def handle(self, event: events.Event) -> None:
         """Take an event, and do what the life instructs."""
+        if isinstance(event, events.ToolRestarted):
+            self._returned.begin_again()
         try:
             instructions = self.life.handle(event)
         except TransitionError as error:
@@ -99,9 +119,24 @@ class CallDriver:
 
     def heard(self, message: m.FromWorker) -> None:
         """Take what the worker said."""
-        event = event_of(message)
-        if event is not None:
+        try:
+            whole = self._returned.take(message)
+        except ConveyorError as error:
+            # What is kept of a call should not be more for that it returned too much.
+            self.life.record.outcome.attachments = []
+            self.fail(ToolError(type(error).__name__, str(error)))
+            return
+        if isinstance(whole, m.Finished) and not self.life.may_finish:
+            self.handle(finished(whole, None))
+        elif isinstance(whole, m.Finished):
+            self.checking = True
+            self._check(whole.value, functools.partial(self._checked, whole))
+        elif whole is not None and (event := event_of(whole)) is not None:
             self.handle(event)
+
+    def _checked(self, result: m.Finished, why_not: str | None) -> None:
+        self.checking = False
+        self.handle(finished(result, why_not))
 
     def fail(self, error: ToolError) -> None:
         """End the call where it is, with an error of ours."""

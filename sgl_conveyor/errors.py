@@ -15,6 +15,10 @@ class ProtocolError(ConveyorError):
     """Bytes on a socket that are no valid message."""
 
 
+class ChannelClosed(ConveyorError):
+    """The other end of a worker's channel is gone."""
+
+
 class TransitionError(ConveyorError):
     """An event came that is impossible in the call's state; the message holds its history."""
 
@@ -47,6 +51,10 @@ class ToolAbort(ConveyorError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class ResultTooLarge(ConveyorError):
+    """A call returns more than it may: its value, its files and its output together."""
 
 
 class QueueOverflow(ConveyorError):

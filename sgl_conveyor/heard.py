@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 
 import msgspec
@@ -13,10 +14,14 @@ from sgl_conveyor.core import Attachment, ToolError
 #: Characters of an error's message, or of an abort's reason, that a worker may give.
 _MAX_REASON_CHARS = 2000
 _MAX_NAME_CHARS = 200
+_DECODED_AT_ONCE = 1024 * 1024
 
 
 def event_of(message: m.FromWorker) -> events.Event | None:
-    """The event that a message means, or None if the call's life does not ask for it."""
+    """The event that a message means, or None if the call's life does not ask for it.
+
+    That of a `Finished` is `finished`, once its value was checked.
+    """
     match message:
         case m.Opened():
             return events.ToolOpened(message.started, message.ended)
@@ -37,8 +42,6 @@ def event_of(message: m.FromWorker) -> events.Event | None:
             return events.ToolFailed(time.monotonic(), _cut(message.error))
         case m.AbortRaised():
             return events.ToolAborted(time.monotonic(), message.reason[:_MAX_REASON_CHARS])
-        case m.Finished():
-            return _finished(message)
         case _:
             return None
 
@@ -47,15 +50,35 @@ def _cut(error: ToolError) -> ToolError:
     return ToolError(error.type[:100], error.message[:_MAX_REASON_CHARS])
 
 
-def _finished(message: m.Finished) -> events.Event:
-    """The value stays JSON: it is checked, for a model may have made it, and then passed on."""
-    try:
-        if len(message.value) > m.MAX_RESULT_BYTES:
-            raise ValueError(f"{len(message.value)} bytes are more than {m.MAX_RESULT_BYTES}")
-        # In full: msgspec's `Raw` lets through what no client could read.
-        msgspec.json.decode(message.value)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {error}")
+def finished(message: m.Finished, why_not: str | None) -> events.Event:
+    """The event of a result, whose value stays JSON and is passed on.
+
+    Args:
+        message: the whole result.
+        why_not: what is wrong with its value: a model may have made it.
+    """
+    if why_not is not None:
+        failed = ToolError("ProtocolError", f"the tool's result cannot be kept: {why_not}")
         return events.ToolFailed(time.monotonic(), failed)
     partly = None if message.error is None else _cut(message.error)
     return events.ToolFinished(message.value, partly, message.started, message.ended)
+
+
+def why_no_json(value: bytes | bytearray) -> str | None:
+    """What is wrong with a value that should be JSON; None if a client can read it.
+
+    No object is made of what it holds.
+
+    Args:
+        value: as it came.
+    """
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+        # `Raw` looks into no text.
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for start in range(0, len(value), _DECODED_AT_ONCE):
+            decoder.decode(value[start : start + _DECODED_AT_ONCE])
+        decoder.decode(b"", final=True)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        return str(error)[:_MAX_REASON_CHARS]
+    return None

@@ -123,6 +123,12 @@ class CallLife:
         """Whether no more text will come."""
         return self._region_ended
 
+    @property
+    def may_finish(self) -> bool:
+        """Whether the result may come now."""
+        asked = self._finishing or self.spec.read_only
+        return self.state is State.DRAINING and asked
+
     def begin(self) -> list[Instruction]:
         """The instructions that a new call starts with."""
         return [] if self._attached else [SetDeadline("attach", ATTACH_LIMIT_S)]
@@ -288,8 +294,7 @@ class CallLife:
     def _tool_finished(self, event: ToolFinished) -> list[Instruction]:
         if self.state.ended:
             return []
-        asked = self._finishing or self.spec.read_only
-        if self.state is not State.DRAINING or not asked:
+        if not self.may_finish:
             raise self._impossible(event)
         record, outcome = self.record, self.record.outcome
         record.timings.finish_started = record.since_start(event.started)

@@ -12,7 +12,7 @@ import msgspec
 
 from sgl_conveyor.core import Outcome, TextPiece, ToolError
 from sgl_conveyor.errors import ProtocolError
-from sgl_conveyor.specs import Grammar, ToolInfo, ToolSpec
+from sgl_conveyor.specs import RESULT_BYTES, Grammar, ToolInfo, ToolSpec
 from sgl_conveyor.timings import Span, UnitTiming
 
 #: The first byte of every frame; it changes when a message changes.
@@ -20,14 +20,16 @@ VERSION: Final = 3
 
 #: Longest wait of one `ReadCall` (seconds).
 MAX_WAIT_S: Final = 300.0
-#: Bytes of one result, as JSON.
-MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
 #: Bytes of the text that a tool may give another one.
 MAX_CALL_BYTES: Final = 1024 * 1024
-#: Bytes of a call's attachments together.
-MAX_ATTACHED_BYTES: Final = 16 * 1024 * 1024
 #: No frame is larger than this (bytes): a larger one is refused before it is read.
-MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Nor is one that comes out of a sandbox larger than this (bytes).
+MAX_SANDBOX_FRAME_BYTES: Final = 1024 * 1024
+#: Of what may be larger a worker sends pieces of so many bytes, characters, or units.
+PIECE_BYTES: Final = 512 * 1024
+PIECE_CHARS: Final = 128 * 1024
+PIECE_UNITS: Final = 8 * 1024
 
 
 class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -236,21 +238,21 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         spec: the tool's description; inside a sandbox its environment is all that there is.
-        channel: the address to connect to.
-        token: what the worker says in its hello.
+        channel: the descriptor of its end of the pair of sockets, which it inherits.
         parent: the process that started it, without which it ends.
         sandboxed: whether to enter a sandbox first.
         once: whether to serve one call only.
+        result_bytes: that a call may return.
         registry: the server's tools, which a tool without a sandbox may call.
         inside: whether it is in the sandbox already.
     """
 
     spec: ToolSpec
-    channel: str
-    token: str
+    channel: int
     parent: int
     sandboxed: bool
     once: bool
+    result_bytes: int = RESULT_BYTES
     registry: list[ToolInfo] = []
     inside: bool = False
 
@@ -319,9 +321,8 @@ ToWorker = OpenCall | FeedText | EndRegion | FinishCall | ToolAnswer | AbortCall
 
 
 class WorkerHello(_Message, tag="worker_hello"):
-    """The worker waits for calls; `token` is the one that it was started with."""
+    """The worker waits for calls."""
 
-    token: str
     pid: int
 
 
@@ -348,13 +349,30 @@ class Emitted(_Message, tag="emitted"):
     text: str
 
 
+class DataPiece(_Message, tag="piece"):
+    """A piece of what a `FileSent` or a `Finished` brings to its end; the first one is number 0."""
+
+    call: str
+    number: int
+    data: bytes
+
+
 class FileSent(_Message, tag="file"):
-    """A file for the call's result."""
+    """A file for the call's result.
+
+    Args:
+        call: whose.
+        name: `figure-1.png`.
+        media_type: `image/png`.
+        data: its last bytes, or all.
+        pieces: how many `DataPiece` bring what is before these.
+    """
 
     call: str
     name: str
     media_type: str
     data: bytes
+    pieces: int = 0
 
 
 class Worked(_Message, tag="worked"):
@@ -398,13 +416,23 @@ class Drained(_Message, tag="drained"):
 
 
 class Finished(_Message, tag="finished"):
-    """`finish()` has returned: the value as JSON, and an error if it is only a part."""
+    """`finish()` has returned.
+
+    Args:
+        call: whose.
+        value: the last bytes of the result as JSON, or all.
+        error: why the result is only a part, if it is.
+        started: when `finish()` began (monotonic seconds).
+        ended: when it returned.
+        pieces: how many `DataPiece` bring what is before these bytes.
+    """
 
     call: str
     value: bytes
     error: ToolError | None
     started: float
     ended: float
+    pieces: int = 0
 
 
 class HookRaised(_Message, tag="hook_raised"):
@@ -428,7 +456,7 @@ class Released(_Message, tag="released"):
 
 
 FromWorker = (
-    WorkerHello | Opened | Progress | Emitted | FileSent | Worked | CallTool | DropCall
+    WorkerHello | Opened | Progress | Emitted | DataPiece | FileSent | Worked | CallTool | DropCall
     | Drained | Finished | HookRaised | AbortRaised | Released
 )  # fmt: skip
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+#: Bytes that a call may return unless the server says otherwise: value, files and output together.
+RESULT_BYTES: Final = 16 * 1024 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

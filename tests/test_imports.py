@@ -17,9 +17,18 @@ FLOORS = (
     # Nouns.
     {"errors", "specs", "timings", "core", "events", "record", "encodable", "literal"},
     # What crosses a process boundary, and what a tool author sees.
-    {"messages", "addresses", "channel", "processes", "supervision", "tools", "describe", "units"},
+    {"messages", "channel", "stream", "processes", "supervision", "tools", "describe", "units"},
     # What looks at these, without I/O or once at a start.
-    {"life", "heard", "driver", "theory", "chrome_trace", "tools_table", "embedded_model"},
+    {
+        "life",
+        "heard",
+        "returned",
+        "driver",
+        "theory",
+        "chrome_trace",
+        "tools_table",
+        "embedded_model",
+    },
     # The processes.
     {"frontend", "runtime", "dispatcher", "worker"},
     # What puts processes together: the launcher, its configuration, the public names, the commands.

@@ -259,8 +259,8 @@ def test_files_have_a_limit():
             self.attach("b", "x/y", bytes(9 * 2**20))
 
     result = run_tool(Big, "").result
-    assert result.error.type == "ValueError"
-    assert "'b' passes the limit" in result.error.message
+    assert result.error.type == "ResultTooLarge"
+    assert "returns more than 16777216 bytes" in result.error.message
     assert [file.name for file in result.attachments] == ["a"]
 
 

@@ -11,7 +11,7 @@ from sgl_conveyor import events, life
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.dispatcher.pool import WorkerPool
-from sgl_conveyor.driver import CallDriver
+from sgl_conveyor.driver import CallDriver, Check
 from sgl_conveyor.specs import ToolSpec
 
 
@@ -23,6 +23,8 @@ class Call:
         pool: the workers of its tool.
         region: its region's name.
         call_life: its life.
+        result_bytes: that it may return.
+        check: has its value checked.
         settled: called when the call has ended, before whoever waits is answered.
     """
 
@@ -33,6 +35,8 @@ class Call:
         *,
         region: str,
         call_life: life.CallLife,
+        result_bytes: int,
+        check: Check,
         settled: Callable[[Call], None],
     ) -> None:
         self.id = id
@@ -54,6 +58,8 @@ class Call:
             call_later=asyncio.get_running_loop().call_later,
             stop_decoding=lambda: self.stop_decoding(),
             settled=self._settle,
+            result_bytes=result_bytes,
+            check=check,
         )
 
     @property
@@ -68,7 +74,7 @@ class Call:
         outcome, timings = record.outcome, record.timings
         marks = 32 * (len(timings.tokens) + 3 * len(timings.units) + 3 * len(timings.spans))
         files = sum(len(file.data) for file in outcome.attachments)
-        value = len(outcome.value) if isinstance(outcome.value, bytes) else 0
+        value = len(outcome.value) if isinstance(outcome.value, (bytes, bytearray)) else 0
         return len(record.text) + len(outcome.emitted) + value + files + marks
 
     def begin(self) -> None:
@@ -87,6 +93,11 @@ class Call:
     def heard(self, message: m.FromWorker) -> None:
         """Take what the call's worker said."""
         self._driver.heard(message)
+
+    def lost(self, error: ToolError) -> None:
+        """Nothing more will come from the call's worker."""
+        if not self._driver.checking:
+            self.handle(events.ToolFailed(time.monotonic(), error))
 
     def fail(self, error: ToolError) -> None:
         """End the call where it is, with an error of ours."""

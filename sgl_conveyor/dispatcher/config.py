@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sgl_conveyor.specs import ToolSpec
+from sgl_conveyor.specs import RESULT_BYTES, ToolSpec
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +30,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
         secret: signs the ids of calls, so that those of an earlier dispatcher are known as such.
         retention: see `Retention`.
         drain_s: seconds that running calls get when the server ends.
+        result_bytes: that a call may return.
         unsafe: whether tools that run what a model wrote go without a sandbox.
         log_level: of this process.
         hello_limit_s: seconds that the first worker of each tool may take to say hello.
@@ -41,6 +42,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     retention: Retention = Retention()
     drain_s: float = 5.0
+    result_bytes: int = RESULT_BYTES
     unsafe: bool = False
     log_level: str = "info"
     hello_limit_s: float = 60.0

@@ -24,6 +24,7 @@ from sgl_conveyor.dispatcher.http_side import HttpSide
 from sgl_conveyor.dispatcher.pool import WorkerPool
 from sgl_conveyor.dispatcher.requests import internal_error
 from sgl_conveyor.dispatcher.sub_calls import SubCalls
+from sgl_conveyor.dispatcher.value_check import ValueChecker
 from sgl_conveyor.errors import CallRefused, ProtocolError
 from sgl_conveyor.life import CallLife
 from sgl_conveyor.supervision import Supervisor
@@ -55,8 +56,10 @@ class Dispatcher:
         if directory.tokenizer.exists():
             self._http.use_tokenizer(str(directory.tokenizer))
         registry = [info_of(spec) for spec in config.tools]
-        self._host = LocalHost(directory, unsafe=config.unsafe, registry=registry)
-        self.pools = {s.name: WorkerPool(s, self._host, self) for s in config.tools}
+        limit = self._result_bytes = config.result_bytes
+        host = LocalHost(unsafe=config.unsafe, result_bytes=limit, registry=registry)
+        self.pools = {s.name: WorkerPool(s, host, self, limit) for s in config.tools}
+        self._checker = ValueChecker(self._supervisor)
         self._ids = CallIds(config.secret)
         self._calls: CallTable[Call] = CallTable(self._ids, config.retention)
         self._sub_calls = SubCalls(self)
@@ -68,7 +71,6 @@ class Dispatcher:
         for pool in self.pools.values():
             pool.start()
         supervisor = self._supervisor
-        supervisor.need("workers' socket", self._host.listen())
         supervisor.need("tap's socket", self._tap.listen())
         supervisor.need("control socket", self._http.listen())
         supervisor.keep("sweep", self._sweep)
@@ -85,8 +87,8 @@ class Dispatcher:
         while any(pool.busy for pool in self.pools.values()) and time.monotonic() < undone:
             await asyncio.sleep(0.02)
         await asyncio.gather(*(pool.close() for pool in self.pools.values()))
+        self._checker.close()
         await self._supervisor.close(0)
-        self._host.close()
 
     def _running(self) -> list[Call]:
         return [call for call in self._calls if call.ended_at is None]
@@ -133,7 +135,7 @@ class Dispatcher:
         found = self._calls.get(call)
         if found is not None:
             with _guard(found):
-                found.handle(events.ToolFailed(time.monotonic(), error))
+                found.lost(error)
 
     # --- the calls ---
 
@@ -157,7 +159,15 @@ class Dispatcher:
             known = ", ".join(sorted(self.pools))
             raise CallRefused(400, f"unknown tool {tool!r}: this server has {known}")
         life = CallLife(pool.spec, partial=partial, start=start, attached=attached)
-        call = Call(self._ids.new(), pool, region=region, call_life=life, settled=self._settled)
+        call = Call(
+            self._ids.new(),
+            pool,
+            region=region,
+            call_life=life,
+            result_bytes=self._result_bytes,
+            check=self._checker.check,
+            settled=self._settled,
+        )
         self._calls.add(call)
         try:
             call.begin()

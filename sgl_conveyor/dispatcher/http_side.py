@@ -144,7 +144,11 @@ class HttpSide:
             self._answer(self._peer, m.Refused(seq, status, why))
 
     def _answer(self, peer: bytes, message: m.ToHttp) -> None:
+        frame = m.encode(message)
+        if len(frame) > m.MAX_FRAME_BYTES and isinstance(message, m.CallView):
+            why = f"the call has {len(frame)} bytes: more than can be read ({m.MAX_FRAME_BYTES})"
+            frame = m.encode(m.Refused(message.seq, 500, why))
         try:
-            self._socket.send(peer, m.encode(message))
+            self._socket.send(peer, frame)
         except zmq.ZMQError as error:
             logger.warning("the HTTP process cannot be answered: %s", error)

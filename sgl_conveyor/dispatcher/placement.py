@@ -9,6 +9,10 @@ from sgl_conveyor.dispatcher.hosts.host import Worker
 
 _MESSAGES_AT_ONCE = 1000
 _MESSAGES_A_SECOND = 200
+#: Units that the end of a text may have beside those of its characters.
+_UNITS_WITHOUT_TEXT = 16
+#: Bytes of messages beside those of the result.
+_BYTES_AT_ONCE = 1024 * 1024
 #: Characters of text that are kept for another worker.
 MAX_LOG_CHARS = 1024 * 1024
 
@@ -40,7 +44,9 @@ class Placement:
         self._assigned_at = 0.0
         # Messages to the worker, and from it.
         self._told = 0
-        self.heard = 0
+        self.heard = self.heard_bytes = 0
+        self._told_chars = self._units = 0
+        self._has_opened = False
         #: When an abort, or the end after a result, must have been answered.
         self.release_by: float | None = None
 
@@ -65,25 +71,39 @@ class Placement:
                 self.answered_at = time.monotonic()
             self.owed += 1
         self._told += 1
+        if isinstance(message, m.FeedText):
+            self._told_chars += sum(len(piece.text) for piece in message.pieces)
         self._remember(message)
         worker.send(message)
 
     def answered(self, message: m.Opened | m.Progress) -> None:
-        """The worker has done what it owed, or a part of it."""
+        """The worker has done what it owed, or a part of it; saying nothing new is neither."""
         if isinstance(message, m.Opened):
+            if self._has_opened:
+                return
+            self._has_opened = True
             self.owed = max(0, self.owed - 1)
         else:
-            self.owed = max(0, self.owed - (message.fed - self._fed))
-            self._fed = message.fed
+            if not message.units and message.fed <= self._fed:
+                return
+            self.owed = max(0, self.owed - max(0, message.fed - self._fed))
+            self._fed = max(self._fed, message.fed)
+            self._units += len(message.units)
         self.answered_at = time.monotonic()
+
+    @property
+    def has_more_units_than_text(self) -> bool:
+        """Whether the worker reports more units than its text can have."""
+        return self._units > self._told_chars + _UNITS_WITHOUT_TEXT
 
     def restart(self) -> None:
         """Wait for another worker, once: what the lost one was told will be told again."""
         assert self.log is not None
         self.worker = None
         self.waiting, self.log = self.log, None
-        self.owed = self._fed = self._told = self.heard = 0
-        self.drained = self.finishing = False
+        self.owed = self._fed = self._told = self._told_chars = self.heard = self.heard_bytes = 0
+        self._units = 0
+        self.drained = self.finishing = self._has_opened = False
 
     def allowance(self) -> float:
         """How many messages the call may have sent: several for each that it got, some a second.
@@ -92,6 +112,16 @@ class Placement:
         """
         seconds = time.monotonic() - self._assigned_at
         return _MESSAGES_AT_ONCE + 4 * self._told + _MESSAGES_A_SECOND * seconds
+
+    def allowance_bytes(self, result_bytes: int) -> int:
+        """How many bytes the call may have sent: its result, and the times of its units.
+
+        A unit has at least one character, and its three times take 28 bytes.
+
+        Args:
+            result_bytes: of the largest result.
+        """
+        return result_bytes + _BYTES_AT_ONCE + 32 * self._told_chars
 
     def _remember(self, message: m.ToWorker) -> None:
         """Keep what the worker was told, for another one; up to a limit."""

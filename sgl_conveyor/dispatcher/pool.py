@@ -15,7 +15,7 @@ from sgl_conveyor.dispatcher.placement import Placement
 from sgl_conveyor.dispatcher.queue import CallQueue
 from sgl_conveyor.dispatcher.workers import Workers
 from sgl_conveyor.errors import ProtocolError, QueueOverflow
-from sgl_conveyor.specs import ToolSpec
+from sgl_conveyor.specs import RESULT_BYTES, ToolSpec
 from sgl_conveyor.supervision import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,14 @@ class WorkerPool:
         spec: the tool.
         host: where the workers run.
         events: who is told what happens to calls.
+        result_bytes: that a call may return.
     """
 
-    def __init__(self, spec: ToolSpec, host: Host, events: CallEvents) -> None:
+    def __init__(
+        self, spec: ToolSpec, host: Host, events: CallEvents, result_bytes: int = RESULT_BYTES
+    ) -> None:
         self.spec = spec
+        self._result_bytes = result_bytes
         self._events = events
         self._supervisor = Supervisor()
         self._queue = CallQueue(spec)
@@ -57,7 +61,7 @@ class WorkerPool:
             host,
             self._supervisor,
             needed=lambda: len(self._queue) > 0,
-            received=self._received,
+            listener=self,
             ready=self._assign,
             gone=self._gone,
         )
@@ -140,8 +144,12 @@ class WorkerPool:
     def _tell(self, placement: Placement, message: m.ToWorker) -> None:
         if placement.worker is None:
             placement.waiting.append(message)
-        else:
+            return
+        try:
             placement.tell(placement.worker, message)
+        except QueueOverflow as error:
+            self._events.lost(placement.call, ToolError("QueueOverflow", str(error)))
+            self.abort(placement.call, str(error))
 
     # --- how many ---
 
@@ -211,7 +219,39 @@ class WorkerPool:
             return False
         return self.spec.read_only or not placement.finishing
 
-    def _received(self, worker: Worker, message: m.FromWorker) -> None:
+    # --- what workers say ---
+
+    def may_say(self, worker: Worker, size: int) -> bool:
+        """Whether a worker may say this now: a sandbox only with a call, and only so much."""
+        if not worker.sandboxed:
+            return True
+        if worker.retired:
+            return False
+        placements = [self._queue.get(call) for call in self._workers.calls(worker)]
+        if not placements or placements[0] is None:
+            self._end_for(worker, "it speaks without a call")
+            return False
+        placement = placements[0]
+        placement.heard += 1
+        placement.heard_bytes += size
+        if placement.heard > placement.allowance():
+            self._kill(placement, ToolError("TooManyMessages", "the tool floods its channel"))
+            return False
+        if placement.heard_bytes > placement.allowance_bytes(self._result_bytes):
+            self._kill(placement, ToolError("TooManyBytes", "the tool floods its channel"))
+            return False
+        return True
+
+    def _end_for(self, worker: Worker, why: str) -> None:
+        logger.warning("killing %s worker %s: %s", self.spec.name, worker.pid, why)
+        worker.kill()
+
+    def heard(self, worker: Worker, message: m.FromWorker) -> None:
+        """A worker said something of a call.
+
+        Raises:
+            ProtocolError: of a call that is not its own, or what no sandbox may say.
+        """
         assert not isinstance(message, m.WorkerHello)
         placement = self._queue.get(message.call)
         if placement is None or placement.worker is not worker:
@@ -220,14 +260,11 @@ class WorkerPool:
             # The last words of a call that was ended meanwhile.
             logger.debug("dropped a message of %s worker %s", self.spec.name, worker.pid)
             return
-        placement.heard += 1
-        if worker.sandboxed and placement.heard > placement.allowance():
-            flood = "the tool's process floods its channel"
-            self._kill(placement, ToolError("TooManyMessages", flood))
-            return
         match message:
             case m.Opened() | m.Progress():
                 placement.answered(message)
+                if worker.sandboxed and placement.has_more_units_than_text:
+                    raise ProtocolError("more units than its text has characters")
             case m.HookRaised() | m.AbortRaised() | m.Finished():
                 placement.release_by = release_by(self.spec)
             case m.Drained() if placement.release_by is not None:

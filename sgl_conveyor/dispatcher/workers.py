@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
+from sgl_conveyor.dispatcher.hosts.host import Host, Listener, Worker
 from sgl_conveyor.errors import ProtocolError
 from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.supervision import Supervisor
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 #: Pause after a worker ended before it was ready, at first and at most (seconds).
 _FIRST_BACKOFF_S = 0.2
 _MAX_BACKOFF_S = 10.0
+_MAX_HELLO_BYTES = 64
 #: Seconds that a worker may take from its start to its hello.
 HELLO_LIMIT_S = 120.0
 
@@ -30,7 +31,7 @@ class Workers:
         host: where they run.
         supervisor: of the tasks in which they are started.
         needed: whether any call is there; without one a tool may do without workers.
-        received: called with what a worker says after its hello.
+        listener: hears what a worker says after its hello.
         ready: called when there is room that was not there before.
         gone: called with a worker that is gone, the calls that it served, and how it ended.
     """
@@ -42,7 +43,7 @@ class Workers:
         supervisor: Supervisor,
         *,
         needed: Callable[[], bool],
-        received: Received,
+        listener: Listener,
         ready: Callable[[], None],
         gone: Callable[[Worker, set[str], str], None],
     ) -> None:
@@ -50,7 +51,7 @@ class Workers:
         self._host = host
         self._supervisor = supervisor
         self._needed = needed
-        self._received = received
+        self._listener = listener
         self._ready = ready
         self._gone = gone
         self._calls: dict[Worker, set[str]] = {}
@@ -174,7 +175,7 @@ class Workers:
             new.retired = self._closed
 
         try:
-            how = await self._host.run(self._spec, started, self._heard)
+            how = await self._host.run(self._spec, started, self)
         except Exception as error:
             logger.exception("a worker of the tool %s could not be run", self._spec.name)
             how = f"it could not be run: {error}"
@@ -196,16 +197,24 @@ class Workers:
         self._failures += 1
         self._not_before = time.monotonic() + pause
 
-    def _heard(self, worker: Worker, message: m.FromWorker) -> None:
-        if not isinstance(message, m.WorkerHello):
-            self._received(worker, message)
-            return
-        if worker.sandboxed and (worker.ready or message.token != worker.token):
-            raise ProtocolError("a second hello, or one with a wrong token")
-        if message.token != worker.token:
-            logger.warning(
-                "dropped a hello of %s worker %s: wrong token", self._spec.name, worker.pid
-            )
+    # --- what one says ---
+
+    def may_say(self, worker: Worker, size: int) -> bool:
+        """Whether a worker may say this now: a hello, then what its calls ask for."""
+        if worker.ready:
+            return self._listener.may_say(worker, size)
+        return size <= _MAX_HELLO_BYTES or not worker.sandboxed
+
+    def heard(self, worker: Worker, message: m.FromWorker) -> None:
+        """A worker said something.
+
+        Raises:
+            ProtocolError: it did not begin with a hello, or it says another one.
+        """
+        if worker.ready != (not isinstance(message, m.WorkerHello)):
+            raise ProtocolError("a worker says hello first, and once")
+        if worker.ready:
+            self._listener.heard(worker, message)
             return
         worker.ready = True
         self._failures = 0

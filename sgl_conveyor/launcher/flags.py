@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgl_conveyor.errors import ConfigurationError
+from sgl_conveyor.messages import MAX_FRAME_BYTES
+from sgl_conveyor.specs import RESULT_BYTES
+
+MIB = 1024 * 1024
+#: A result, and what else there is to say of a call, is one frame.
+MOST_RESULT_MIB = MAX_FRAME_BYTES // 2 // MIB
 
 #: A beginning of ours that is as long as this is no abbreviation of a flag of SGLang.
 _SURE_CHARS = len("--tool")
@@ -30,6 +36,7 @@ class Options:
         keep_s: seconds that a result is kept.
         keep_calls: calls that are kept at most.
         keep_mib: MiB of results that are kept at most.
+        result_mib: MiB that a call may return.
         restarts: how often SGLang is started again when a process of it died.
     """
 
@@ -41,6 +48,7 @@ class Options:
     keep_s: float
     keep_calls: int
     keep_mib: int
+    result_mib: int
     restarts: int
 
 
@@ -155,6 +163,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="of results that are kept at most (default: 256)",
     )
     add(
+        "--conveyor-result-mib",
+        dest="result_mib",
+        type=_result_mib,
+        default=RESULT_BYTES // MIB,
+        metavar="MIB",
+        help="that a call may return: value, files and output together "
+        f"(default: {RESULT_BYTES // MIB}, at most {MOST_RESULT_MIB})",
+    )
+    add(
         "--conveyor-restart",
         dest="restarts",
         type=_not_negative,
@@ -176,6 +193,13 @@ def _not_negative(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+def _result_mib(text: str) -> int:
+    value = _at_least_1(text)
+    if value > MOST_RESULT_MIB:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_RESULT_MIB}")
     return value
 
 

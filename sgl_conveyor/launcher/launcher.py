@@ -66,6 +66,7 @@ class Launcher:
                 bytes=options.keep_mib * 1024**2,
             ),
             drain_s=options.drain_s,
+            result_bytes=options.result_mib * 1024**2,
             unsafe=options.unsafe,
             log_level=options.log_level,
         )

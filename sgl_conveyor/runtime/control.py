@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from sgl_conveyor.errors import CallRefused, DispatcherGone, DispatcherSlow, Pro
 from sgl_conveyor.supervision import Supervisor
 
 logger = logging.getLogger(__name__)
+
+#: Seconds without a line to the dispatcher after which it is made anew.
+_RECONNECT_S = 1.0
 
 #: Seconds that the dispatcher may take to answer what it can answer at once.
 ANSWER_LIMIT_S = 5.0
@@ -47,7 +51,8 @@ class ControlClient:
         self.supervisor = Supervisor()
         self.supervisor.keep("watch of the dispatcher's connection", self._watch_connection)
         self.supervisor.keep("listener to the dispatcher", self._listen)
-        self._socket.connect(directory.control)
+        self._address = directory.control
+        self._socket.connect(self._address)
 
     async def connected(self, seconds: float) -> None:
         """Wait for the dispatcher.
@@ -117,15 +122,33 @@ class ControlClient:
 
     async def _watch_connection(self) -> None:
         """Know at once when the dispatcher comes and goes: nobody waits for a dead one."""
+        line: int | None = None
         while True:
-            event = await recv_monitor_message(self._monitor)
-            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            event = asyncio.ensure_future(recv_monitor_message(self._monitor))
+            while not event.done():
+                await asyncio.wait({event}, timeout=None if line is not None else _RECONNECT_S)
+                if not event.done():
+                    self._connect_again()
+            kind, value = event.result()["event"], event.result()["value"]
+            if kind == zmq.EVENT_CONNECTED:
+                line = value
+            elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connected.set()
-            elif event["event"] == zmq.EVENT_DISCONNECTED:
-                self._connected.clear()
-                logger.warning(
-                    "the dispatcher is gone: requests with a tool region get 503 until it is back"
-                )
-                for answer in self._pending.values():
-                    if not answer.done():
-                        answer.set_exception(DispatcherGone("the dispatcher ended"))
+            elif kind == zmq.EVENT_DISCONNECTED and value == line:
+                line = None
+                self._disconnected()
+
+    def _disconnected(self) -> None:
+        self._connected.clear()
+        logger.warning(
+            "the dispatcher is gone: requests with a tool region get 503 until it is back"
+        )
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(DispatcherGone("the line to the dispatcher broke"))
+
+    def _connect_again(self) -> None:
+        """Make the line anew, as ZeroMQ does not by itself after a frame that is too large."""
+        with contextlib.suppress(zmq.ZMQError):
+            self._socket.disconnect(self._address)
+        self._socket.connect(self._address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ import msgspec
 
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import RunDirectory
 from sgl_conveyor.core import Outcome, TextPiece, ToolError, ToolResult
 from sgl_conveyor.describe import describe, info_of, is_async
 from sgl_conveyor.dispatcher.hosts.host import Worker
@@ -133,7 +131,7 @@ class Run:
         else:
             await self._here(texts, end)
         record = self._life.record
-        if isinstance(record.outcome.value, bytes):
+        if isinstance(record.outcome.value, (bytes, bytearray)):
             record.outcome.value = msgspec.json.decode(record.outcome.value)
         return ToolRun(ToolResult(record.outcome), record.text, self.hooks)
 
@@ -187,12 +185,10 @@ class Run:
     # --- in a sandbox ---
 
     async def _in_sandbox(self, texts: list[str], end: End) -> None:
-        directory = RunDirectory.create()
-        host = LocalHost(directory, unsafe=False)
         inbox: asyncio.Queue[m.FromWorker] = asyncio.Queue()
         made: list[Worker] = []
         running = asyncio.create_task(
-            host.run(self.spec, made.append, lambda _, message: inbox.put_nowait(message))
+            LocalHost(unsafe=False).run(self.spec, made.append, _IntoInbox(inbox))
         )
         try:
             if not await self._until(asyncio.create_task(self._hear(inbox, made)), running):
@@ -212,8 +208,6 @@ class Run:
             for worker in made:
                 worker.kill()
             await running
-            host.close()
-            shutil.rmtree(directory.path, ignore_errors=True)
 
     async def _until(self, hearing: asyncio.Task[None], running: asyncio.Task[str]) -> bool:
         """Wait for what is heard; False if the worker's process ended before."""
@@ -250,6 +244,19 @@ class Run:
                 yield events.RegionEnded(now, 1, last, error)
             case "abort":
                 yield events.AbortAsked(now, "the client deleted the call")
+
+
+@dataclass(frozen=True)
+class _IntoInbox:
+    """Hears a worker."""
+
+    inbox: asyncio.Queue[m.FromWorker]
+
+    def may_say(self, worker: Worker, size: int) -> bool:
+        return True
+
+    def heard(self, worker: Worker, message: m.FromWorker) -> None:
+        self.inbox.put_nowait(message)
 
 
 class _NoTimer:

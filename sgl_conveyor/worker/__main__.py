@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import socket
 import sys
 import traceback
 
 import msgspec
 
-from sgl_conveyor.addresses import address_of, path_of
-from sgl_conveyor.errors import ConfigurationError, ConveyorError
+from sgl_conveyor.errors import ChannelClosed, ConfigurationError, ConveyorError
 from sgl_conveyor.messages import WorkerConfig
 from sgl_conveyor.processes import die_with, file_of
 
@@ -71,12 +71,11 @@ def _serve(config: WorkerConfig) -> int:
         _enter_sandbox(config)
     # The configuration has been read: a tool that reads finds nothing.
     _become_stdin(os.open(os.devnull, os.O_RDONLY))
-    import zmq
-
-    from sgl_conveyor import messages as m
-    from sgl_conveyor.channel import configure
+    channel = socket.socket(fileno=config.channel)
+    # A program that the tool starts has no business with it.
+    channel.set_inheritable(False)
     from sgl_conveyor.worker.loading import load_tool
-    from sgl_conveyor.worker.loop import serve
+    from sgl_conveyor.worker.loop import Served, serve
 
     tool = load_tool(config.spec.source)
     if config.sandboxed:
@@ -85,26 +84,22 @@ def _serve(config: WorkerConfig) -> int:
         apply_limits(config.spec.limits)
     elif config.spec.limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (config.spec.limits.memory_bytes,) * 2)
-    channel: zmq.Socket[bytes] = configure(zmq.Context.instance().socket(zmq.DEALER))
-    channel.setsockopt(zmq.IDENTITY, config.token.encode())
-    channel.connect(config.channel)
-    channel.send(m.encode(m.WorkerHello(config.token, os.getpid())))
     registry = {info.name: info for info in config.registry}
-    serve(channel, tool, config.spec, once=config.once, registry=registry)
-    # What was sent last must leave before this process does.
-    channel.close(linger=1000)
-    zmq.Context.instance().term()
+    served = Served(tool, config.spec, config.once, registry, config.result_bytes)
+    try:
+        serve(channel, served)
+    except ChannelClosed:
+        return 1
     return 0
 
 
 def _enter_sandbox(config: WorkerConfig) -> None:
     # Only what it takes: the process that is within imports the rest, and this one is gone then.
-    from sgl_conveyor.worker.sandbox import CHANNEL, command
+    from sgl_conveyor.worker.sandbox import command
 
-    within = msgspec.structs.replace(config, channel=address_of(CHANNEL), inside=True)
+    within = msgspec.structs.replace(config, inside=True)
     argv = command(
         [sys.executable, "-m", "sgl_conveyor.worker", "--serve", config.spec.source],
-        channel=path_of(config.channel),
         module=config.spec.source.partition(":")[0],
         environment=config.spec.environment,
     )

@@ -12,6 +12,8 @@ import msgspec
 from sgl_conveyor import messages as m
 from sgl_conveyor.core import Outcome, ToolError, ToolResult
 from sgl_conveyor.encodable import encodable
+from sgl_conveyor.errors import ResultTooLarge
+from sgl_conveyor.returned import too_much
 from sgl_conveyor.specs import ToolInfo
 from sgl_conveyor.timings import Span
 
@@ -28,28 +30,51 @@ class CallContext:
         call: its id.
         send: sends a message to the dispatcher.
         tools: the tools that it may call.
+        result_bytes: that the call may return.
     """
 
     def __init__(
-        self, call: str, send: Callable[[m.FromWorker], None], tools: Mapping[str, ToolInfo]
+        self,
+        call: str,
+        send: Callable[[m.FromWorker], None],
+        tools: Mapping[str, ToolInfo],
+        result_bytes: int,
     ) -> None:
         self.tools = tools
         self._call = call
         self._send = send
-        self._attached_bytes = 0
+        self._limit = self._room = result_bytes
         self._refs = itertools.count()
         self._asked: dict[int, asyncio.Future[Outcome]] = {}
 
     def emit(self, text: str) -> None:
-        self._send(m.Emitted(self._call, encodable(text)))
+        text = encodable(text)
+        self.spend(len(text.encode()))
+        for start in range(0, len(text), m.PIECE_CHARS):
+            self._send(m.Emitted(self._call, text[start : start + m.PIECE_CHARS]))
+
+    def spend(self, size: int) -> None:
+        """Return so many bytes more.
+
+        Raises:
+            ResultTooLarge: the call would return more than it may; these are not counted.
+        """
+        if size > self._room:
+            raise ResultTooLarge(too_much(self._limit))
+        self._room -= size
+
+    def send_pieces(self, data: bytes) -> tuple[bytes, int]:
+        """Send what is too much for one message; returns what is left for it, and how many came."""
+        view, number = memoryview(data), 0
+        while len(view) > m.PIECE_BYTES:
+            self._send(m.DataPiece(self._call, number, bytes(view[: m.PIECE_BYTES])))
+            view, number = view[m.PIECE_BYTES :], number + 1
+        return bytes(view), number
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
-        self._attached_bytes += len(data)
-        if self._attached_bytes > m.MAX_ATTACHED_BYTES:
-            raise ValueError(
-                f"the attachment {name!r} passes the limit of {m.MAX_ATTACHED_BYTES} bytes a call"
-            )
-        self._send(m.FileSent(self._call, encodable(name), encodable(media_type), data))
+        self.spend(len(data))
+        rest, pieces = self.send_pieces(data)
+        self._send(m.FileSent(self._call, encodable(name), encodable(media_type), rest, pieces))
 
     def worked(self, label: str, started: float, ended: float) -> None:
         span = Span(encodable(label[:_MAX_LABEL_CHARS]), started, ended, current_unit.get())

@@ -3,54 +3,96 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import zmq
-
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import LoopSocket
 from sgl_conveyor.describe import is_async
 from sgl_conveyor.errors import QueueOverflow
 from sgl_conveyor.specs import ToolInfo, ToolSpec
+from sgl_conveyor.stream import BlockingFrames, FrameSocket
 from sgl_conveyor.tools import Tool
 from sgl_conveyor.worker.inbox import Inbox
-from sgl_conveyor.worker.outgoing import Outgoing
+from sgl_conveyor.worker.outgoing import put
 from sgl_conveyor.worker.runner import CallRunner, Send, cancelling_limit, error_of
 
 
-def serve(
-    channel: zmq.Socket[bytes],
-    tool: type[Tool],
-    spec: ToolSpec,
-    *,
-    once: bool,
-    registry: Mapping[str, ToolInfo],
-) -> None:
-    """Serve calls until the dispatcher ends this process.
+@dataclass(frozen=True)
+class Served:
+    """What a worker serves.
 
     Args:
-        channel: a connected socket, on which hello has been said.
         tool: the tool's class.
         spec: its description.
-        once: whether to return after one call.
+        once: whether to serve one call only.
         registry: the tools that it may call.
+        result_bytes: that a call may return.
     """
-    if is_async(tool):
-        asyncio.run(_serve_async(channel, tool, spec, once=once, registry=registry))
+
+    tool: type[Tool]
+    spec: ToolSpec
+    once: bool
+    registry: Mapping[str, ToolInfo]
+    result_bytes: int
+
+    def plain_runner(
+        self, opening: m.OpenCall, send: Send, interrupted: Callable[[], bool]
+    ) -> CallRunner:
+        """A new call of a tool with plain hooks."""
+        return CallRunner(
+            self.tool,
+            self.spec,
+            opening,
+            send,
+            interrupted=interrupted,
+            result_bytes=self.result_bytes,
+        )
+
+    def runner(self, opening: m.OpenCall, send: Send) -> CallRunner:
+        """A new call of a tool with coroutine hooks."""
+        return CallRunner(
+            self.tool,
+            self.spec,
+            opening,
+            send,
+            cancelling_limit(self.spec.limits.timeout_s),
+            self.registry,
+            result_bytes=self.result_bytes,
+        )
+
+
+def serve(channel: socket.socket, served: Served) -> None:
+    """Say hello, and serve calls until the dispatcher ends this process.
+
+    Args:
+        channel: this worker's end of its channel.
+        served: the tool.
+
+    Raises:
+        ChannelClosed: the dispatcher is gone.
+        ProtocolError: what came is no message of this version.
+    """
+    if is_async(served.tool):
+        asyncio.run(_serve_async(channel, served))
     else:
-        _serve_sync(channel, tool, spec, once=once)
+        _serve_sync(channel, served)
 
 
-def _serve_sync(
-    channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec, *, once: bool
-) -> None:
+def _hello() -> bytes:
+    return m.encode(m.WorkerHello(os.getpid()))
+
+
+def _serve_sync(channel: socket.socket, served: Served) -> None:
     """One call at a time and no event loop: a hook may start one of its own."""
-    serving = _PlainCalls(channel, tool, spec)
-    while not (once and serving.one_is_over):
+    frames = BlockingFrames(channel)
+    frames.send(_hello())
+    serving = _PlainCalls(frames, served)
+    while not (served.once and serving.one_is_over):
         serving.handle_next()
 
 
@@ -61,10 +103,9 @@ class _PlainCalls:
     that runs already cannot be interrupted.
     """
 
-    def __init__(self, channel: zmq.Socket[bytes], tool: type[Tool], spec: ToolSpec) -> None:
+    def __init__(self, channel: BlockingFrames, served: Served) -> None:
         self._channel = channel
-        self._tool = tool
-        self._spec = spec
+        self._served = served
         self._decoder = m.to_worker()
         self._owner = (os.getpid(), threading.get_ident())
         self._runner: CallRunner | None = None
@@ -77,7 +118,7 @@ class _PlainCalls:
     def handle_next(self) -> None:
         """Wait for a message of a call, and do what it asks for."""
         while not self._inbox:
-            self._take(self._channel.recv())
+            self._take(self._channel.receive())
         self._take_all()
         if self._runner is not None:
             run_without_loop(self._runner.handle(self._inbox.take()))
@@ -87,17 +128,14 @@ class _PlainCalls:
         return self._inbox.ending
 
     def _take_all(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                self._take(self._channel.recv(zmq.DONTWAIT))
+        while (frame := self._channel.receive_now()) is not None:
+            self._take(frame)
 
     def _take(self, frame: bytes) -> None:
         message = self._decoder.decode(frame)
         if isinstance(message, m.OpenCall):
             self._inbox = Inbox()
-            self._runner = CallRunner(
-                self._tool, self._spec, message, self._send, interrupted=self._interrupted
-            )
+            self._runner = self._served.plain_runner(message, self._send, self._interrupted)
         runner = self._runner
         if runner is None or runner.call != message.call or runner.over or runner.aborting:
             return
@@ -121,14 +159,7 @@ def run_without_loop(work: Coroutine[Any, Any, None]) -> None:
     raise RuntimeError("a plain hook returned something to await: declare the hook `async def`")
 
 
-async def _serve_async(
-    channel: zmq.Socket[bytes],
-    tool: type[Tool],
-    spec: ToolSpec,
-    *,
-    once: bool,
-    registry: Mapping[str, ToolInfo],
-) -> None:
+async def _serve_async(channel: socket.socket, served: Served) -> None:
     """Many calls in one event loop, a task each; ends after the first if `once`."""
     decoder = m.to_worker()
     tasks: dict[str, _CallTask] = {}
@@ -137,31 +168,29 @@ async def _serve_async(
 
     def send(message: m.FromWorker) -> None:
         _check_thread(owner)
-        outgoing.put(message)
+        put(frames, message)
 
     def over(call: str) -> None:
         tasks.pop(call, None)
         one_is_over.set()
 
-    def received(frames: list[bytes]) -> None:
-        for frame in frames:
-            message = decoder.decode(frame)
-            if isinstance(message, m.OpenCall):
-                limit = cancelling_limit(spec.limits.timeout_s)
-                runner = CallRunner(tool, spec, message, send, limit, registry)
-                tasks[message.call] = _CallTask(runner, send, over)
-            if message.call in tasks:
-                tasks[message.call].put(message, len(frame))
+    def received(frame: bytes) -> None:
+        message = decoder.decode(frame)
+        if isinstance(message, m.OpenCall):
+            tasks[message.call] = _CallTask(served.runner(message, send), send, over)
+        if message.call in tasks:
+            tasks[message.call].put(message, len(frame))
 
-    socket = LoopSocket(channel, received)
-    outgoing = Outgoing(socket)
-    receiving = asyncio.ensure_future(socket.listen())
-    if once:
+    # What may wait is a tool's output, up to a limit, and what there is a few times a call.
+    frames = FrameSocket(channel, received, most_waiting=sys.maxsize)
+    frames.put(_hello())
+    receiving = asyncio.ensure_future(frames.listen())
+    if served.once:
         first_over = asyncio.ensure_future(one_is_over.wait())
         await asyncio.wait({receiving, first_over}, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             receiving.result()
-        await outgoing.sent()
+        await frames.sent()
         receiving.cancel()
     else:
         await receiving

@@ -17,7 +17,7 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.core import ToolError
 from sgl_conveyor.encodable import encodable, encodable_value
 from sgl_conveyor.errors import InvalidArguments, ToolAbort
-from sgl_conveyor.specs import ToolInfo, ToolSpec
+from sgl_conveyor.specs import RESULT_BYTES, ToolInfo, ToolSpec
 from sgl_conveyor.timings import UnitTiming
 from sgl_conveyor.tools import CallInfo, IncompleteResult, Tool
 from sgl_conveyor.units.arguments import MAX_BYTES, Argument, ArgumentSplitter, half_pair_of
@@ -75,6 +75,7 @@ class CallRunner:
         hook_limit: the context in which each hook runs.
         registry: the tools that the tool may call.
         interrupted: asked before each unit whether an abort or a cancel waits.
+        result_bytes: that the call may return.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class CallRunner:
         hook_limit: HookLimit = no_limit,
         registry: Mapping[str, ToolInfo] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        result_bytes: int = RESULT_BYTES,
     ) -> None:
         self._interrupted = interrupted
         self.call = opening.call
@@ -101,13 +103,14 @@ class CallRunner:
         self._lines = LineSplitter() if "on_line" in spec.hooks else None
         self._statements = StatementSplitter() if "on_statement" in spec.hooks else None
         self._arguments = ArgumentSplitter() if "on_argument" in spec.hooks else None
-        self._host = CallContext(opening.call, send, registry or {})
+        self._host = CallContext(opening.call, send, registry or {}, result_bytes)
         # The text as a whole, for a tool whose arguments are checked at the end.
         self._text: list[str] | None = [] if tool.Args is not None else None
         self._text_bytes = 0
         self._fed = 0
         self._unit_count = 0
         self._units: list[UnitTiming] = []
+        self._reported_fed = 0
         self._reported_at = 0.0
 
     async def handle(self, message: m.ToWorker) -> None:
@@ -213,7 +216,10 @@ class CallRunner:
         if isinstance(value, IncompleteResult):
             error = ToolError(encodable(value.type), encodable(value.message))
             value = value.value
-        self._send(m.Finished(self.call, encode_value(value), error, started, ended))
+        data = encode_value(value)
+        self._host.spend(len(data))
+        rest, pieces = self._host.send_pieces(data)
+        self._send(m.Finished(self.call, rest, error, started, ended, pieces))
         self._release()
 
     async def _abort(self, reason: str) -> None:
@@ -255,8 +261,12 @@ class CallRunner:
             return await value if inspect.isawaitable(value) else value
 
     def _report(self) -> None:
+        while len(self._units) > m.PIECE_UNITS:
+            some, self._units = self._units[: m.PIECE_UNITS], self._units[m.PIECE_UNITS :]
+            self._send(m.Progress(self.call, some, self._reported_fed))
         self._send(m.Progress(self.call, self._units, self._fed))
         self._units = []
+        self._reported_fed = self._fed
         self._reported_at = time.monotonic()
 
     def _release(self) -> None:
@@ -269,18 +279,12 @@ def encode_value(value: Any) -> bytes:
 
     Raises:
         TypeError: it cannot be JSON.
-        ValueError: it is larger than 16 MiB.
     """
     try:
-        data = msgspec.json.encode(value, enc_hook=_dump)
+        return msgspec.json.encode(value, enc_hook=_dump)
     except UnicodeEncodeError:
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_dump_any_text)
-        data = msgspec.json.encode(encodable_value(plain))
-    if len(data) > m.MAX_RESULT_BYTES:
-        raise ValueError(
-            f"the result has {len(data)} bytes as JSON: the limit is {m.MAX_RESULT_BYTES}"
-        )
-    return data
+        return msgspec.json.encode(encodable_value(plain))
 
 
 def error_of(error: BaseException) -> ToolError:

@@ -22,8 +22,6 @@ from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import Limits
 
-#: Where a sandboxed worker finds its channel.
-CHANNEL = "/run/conveyor/channel"
 #: Size of /tmp, and of the largest file (bytes).
 TMP_BYTES = 64 * 1024**2
 _SHM_BYTES = 16 * 1024**2
@@ -36,14 +34,13 @@ _FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alte
           "/etc/localtime", "/etc/fonts", "/etc/mime.types")  # fmt: skip
 
 
-def command(
-    inside: list[str], *, channel: Path | None, module: str, environment: dict[str, str]
-) -> list[str]:
+def command(inside: list[str], *, module: str, environment: dict[str, str]) -> list[str]:
     """The command that runs another one in a sandbox; for `exec`, or a child with our descriptors.
+
+    What this process can inherit, the command inside inherits too.
 
     Args:
         inside: the command; its program must be visible inside.
-        channel: the socket to bind at `CHANNEL`, or None.
         module: the module that defines the tool; its package is visible inside.
         environment: all the variables that the worker has, besides a minimum.
 
@@ -51,8 +48,6 @@ def command(
         ConfigurationError: bubblewrap or setpriv is not installed.
     """
     view = [*_namespaces(), *_mounts(module), *_environment(module, environment)]
-    if channel is not None:
-        view += [*_directories(Path(CHANNEL).parent), "--bind", str(channel), CHANNEL]
     view += ["--remount-ro", "/"]
     bwrap = _program("bwrap", "bubblewrap")
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
@@ -108,8 +103,8 @@ def check() -> None:
     Raises:
         ConfigurationError: it cannot be made here; the message says why and what to do.
     """
-    inside = [sys.executable, "-c", "import sgl_conveyor.worker, zmq, msgspec"]
-    argv = command(inside, channel=None, module="sgl_conveyor", environment={})
+    inside = [sys.executable, "-c", "import sgl_conveyor.worker, msgspec"]
+    argv = command(inside, module="sgl_conveyor", environment={})
     try:
         run = subprocess.run(
             argv,

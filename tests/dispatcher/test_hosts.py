@@ -25,7 +25,7 @@ def test_a_tool_starts_whose_description_is_longer_than_a_command_line_may_be(to
         assert conveyor.run(name, "x").outcome.value == "started"
 
 
-def test_a_command_line_shows_neither_the_token_nor_a_schema_nor_the_environment() -> None:
+def test_a_command_line_shows_neither_a_schema_nor_the_environment() -> None:
     environment = {"API_KEY": "secret-of-the-operator"}
     with dispatcher([READS, READS_IN_SANDBOX], environment=environment) as conveyor:
         processes = psutil.Process(conveyor.process.pid).children(recursive=True)

@@ -14,11 +14,11 @@ from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.dispatcher import limits
 from sgl_conveyor.dispatcher import pool as pool_module
 from sgl_conveyor.dispatcher import workers as workers_module
-from sgl_conveyor.dispatcher.hosts.host import Host, Received, Worker
+from sgl_conveyor.dispatcher.hosts.host import Host, Listener, Worker
 from sgl_conveyor.dispatcher.limits import MAX_UNREAD
 from sgl_conveyor.dispatcher.pool import WorkerPool
-from sgl_conveyor.errors import HostError, ProtocolError
-from sgl_conveyor.specs import Limits, ToolSpec
+from sgl_conveyor.errors import HostError, ProtocolError, QueueOverflow
+from sgl_conveyor.specs import RESULT_BYTES, Limits, ToolSpec
 
 LIMIT_S = 30.0
 
@@ -26,18 +26,21 @@ LIMIT_S = 30.0
 class PaperWorker(Worker):
     """A worker without a process: the test says what it says."""
 
-    def __init__(self, spec: ToolSpec, received: Received) -> None:
-        super().__init__(spec, sandboxed=False, token="token")
+    def __init__(self, spec: ToolSpec, listener: Listener) -> None:
+        super().__init__(spec, sandboxed=False)
         self.told: list[m.ToWorker] = []
         self.over = asyncio.Event()
         self.memory: int | Exception = 0
-        self._received = received
+        self.is_behind = False
+        self._listener = listener
 
     @property
     def pid(self) -> int:
         return 1
 
     def send(self, message: m.ToWorker) -> None:
+        if self.is_behind and isinstance(message, m.FeedText):
+            raise QueueOverflow("too much waits")
         self.told.append(message)
 
     def kill(self) -> None:
@@ -51,7 +54,8 @@ class PaperWorker(Worker):
 
     def say(self, *messages: m.FromWorker) -> None:
         for message in messages:
-            self._received(self, message)
+            if self._listener.may_say(self, len(m.encode(message))):
+                self._listener.heard(self, message)
 
     def kinds(self) -> list[str]:
         return [type(message).__name__ for message in self.told]
@@ -67,24 +71,18 @@ class PaperHost(Host):
         self.tries = 0
 
     async def run(
-        self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
+        self, spec: ToolSpec, started: Callable[[Worker], None], listener: Listener
     ) -> str:
         self.tries += 1
         if self.broken:
             raise HostError("no machine is there")
-        worker = PaperWorker(spec, received)
+        worker = PaperWorker(spec, listener)
         self.workers.append(worker)
         started(worker)
         if not self.silent:
-            worker.say(m.WorkerHello("token", 1))
+            worker.say(m.WorkerHello(1))
         await worker.over.wait()
         return "it was ended"
-
-    async def listen(self) -> None:
-        await asyncio.Event().wait()
-
-    def close(self) -> None:
-        pass
 
 
 class Events:
@@ -185,13 +183,48 @@ def test_a_call_whose_worker_is_lost_at_the_gate_begins_again_and_asks_again() -
 # --- what a worker says ---
 
 
-@pytest.mark.parametrize("token", ["token", "another's"])
-def test_a_sandboxed_worker_says_hello_once_and_with_its_token(token: str) -> None:
+def test_a_worker_says_hello_first_and_once() -> None:
     async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
-        host.workers[0].sandboxed = True
+        with pytest.raises(ProtocolError, match="hello"):
+            host.workers[0].say(m.WorkerHello(1))
         host.workers[0].ready = False
         with pytest.raises(ProtocolError, match="hello"):
-            host.workers[0].say(m.WorkerHello(token, 1), m.WorkerHello(token, 1))
+            host.workers[0].say(m.Released("call"))
+
+    with_pool(test)
+
+
+def test_a_sandboxed_worker_that_speaks_without_a_call_ends() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        host.workers[0].sandboxed = True
+        host.workers[0].say(m.Released("call"))
+        assert host.workers[0].retired
+
+    with_pool(test)
+
+
+def test_a_call_whose_worker_is_too_far_behind_is_aborted_with_an_error() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "r")
+        host.workers[0].is_behind = True
+        pool.feed("call", [TextPiece("x", 0.0)])
+        assert events.errors == [ToolError("QueueOverflow", "too much waits")]
+        assert host.workers[0].kinds() == ["OpenCall", "AbortCall"]
+        assert not host.workers[0].retired
+
+    with_pool(test)
+
+
+def test_a_sandboxed_call_may_say_so_many_bytes_and_no_more() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        host.workers[0].sandboxed = True
+        pool.open("call", "r")
+        piece = m.DataPiece("call", 0, bytes(m.PIECE_BYTES))
+        host.workers[0].say(*[piece] * (RESULT_BYTES // m.PIECE_BYTES))
+        assert events.errors == []
+        host.workers[0].say(*[piece] * 3)
+        assert [error.type for error in events.errors] == ["TooManyBytes"]
+        assert host.workers[0].retired
 
     with_pool(test)
 

@@ -17,6 +17,7 @@ from fastapi import HTTPException
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import RunDirectory, configure
+from sgl_conveyor.errors import DispatcherGone
 from sgl_conveyor.runtime import admission, control
 from sgl_conveyor.runtime.admission import Admission
 from sgl_conveyor.runtime.control import ControlClient
@@ -88,6 +89,24 @@ def test_a_listener_that_fails_begins_again(
 
     in_loop(go)
     assert "RuntimeError: as ordered" in caplog.text
+
+
+def test_a_line_that_breaks_is_made_anew_and_only_what_was_asked_fails() -> None:
+    async def go() -> None:
+        async with connected() as (client, dispatcher):
+            asking = asyncio.create_task(client.ask(lambda seq: m.ReadCall(seq, "c", 0.0)))
+            await dispatcher.heard(m.ReadCall)
+            # Larger than the client's socket takes.
+            await dispatcher.socket.send_multipart([dispatcher.peer, bytes(m.MAX_FRAME_BYTES + 1)])
+            with pytest.raises(DispatcherGone, match="line to the dispatcher broke"):
+                await asking
+            await client.connected(LIMIT_S)
+            asking = asyncio.create_task(client.ask(lambda seq: m.ReadCall(seq, "c", 0.0)))
+            question = await dispatcher.heard(m.ReadCall)
+            await dispatcher.say(m.Attached(question.seq))
+            assert await asking == m.Attached(question.seq)
+
+    in_loop(go)
 
 
 class Asked:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sgl_conveyor import messages as m
-from tests.dispatcher.harness import STOP, Harness, wait_until
+from tests.dispatcher.harness import Harness, wait_until
 from tests.tool_workers.python_calls import run, value
 
 #: Each file must raise inside: what it tries must not work.
@@ -54,7 +54,7 @@ class TestHostileCode:
         )
         assert value(conveyor, source) == "False False\n"
 
-    def test_no_socket_of_ours_but_its_own_channel_is_seen(self, conveyor: Harness) -> None:
+    def test_no_socket_of_ours_is_seen(self, conveyor: Harness) -> None:
         source = (
             "import os, stat\nfound = []\n"
             "for root, folders, files in os.walk('/'):\n"
@@ -64,7 +64,7 @@ class TestHostileCode:
             "        if stat.S_ISSOCK(os.lstat(path).st_mode): found.append(path)\n"
             "print(found)\n"
         )
-        assert value(conveyor, source) == "['/run/conveyor/channel']\n"
+        assert value(conveyor, source) == "[]\n"
 
     def test_what_a_call_leaves_is_not_there_for_the_next(self, conveyor: Harness) -> None:
         plant = (
@@ -82,37 +82,6 @@ class TestHostileCode:
             assert value(conveyor, look) == "False False\n"
         wait_until(lambda: not processes & {p.pid for p in conveyor.workers()}, "fresh processes")
 
-    def test_forged_messages_end_only_their_own_call(self, conveyor: Harness) -> None:
-        forge = (
-            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
-            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
-            "s.send(b'junk')\n"
-            "s.send(m.encode(m.Finished('0' * 48, b'1', None, 0.0, 0.0)))\n"
-            "s.send(m.encode(m.WorkerHello('wrong', 1)))\n"
-        )
-        other = conveyor.create("python")
-        conveyor.attach(other)
-        view = run(conveyor, forge + "print('done')\n")
-        assert view.outcome.error.type == "WorkerLost"
-        conveyor.decode(other, "print('mine')\n", STOP)
-        assert conveyor.read(other).outcome.value == "mine\n"
-
-    def test_a_result_before_the_regions_end_is_a_lie_that_ends_the_call(
-        self, conveyor: Harness
-    ) -> None:
-        lie = (
-            "import gc, zmq\nfrom sgl_conveyor import messages as m\n"
-            "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
-            "from sgl_conveyor.worker.runner import CallRunner\n"
-            "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
-            "s.send(m.encode(m.Finished(r.call, b'1', None, 0.0, 0.0)))\n"
-        )
-        call = conveyor.create("python")
-        conveyor.attach(call)
-        conveyor.decode(call, lie + "1\n")
-        assert conveyor.read(call).outcome.error.type == "TransitionError"
-        assert value(conveyor, "print('next')\n") == "next\n"
-
     def test_a_call_that_is_deleted_in_a_long_statement_frees_its_worker(
         self, conveyor: Harness
     ) -> None:
@@ -123,41 +92,3 @@ class TestHostileCode:
         conveyor.ask(m.DeleteCall, call)
         before = {p.pid for p in conveyor.workers()}
         wait_until(lambda: before - {p.pid for p in conveyor.workers()}, "the worker's end", 5)
-
-
-class TestHostileMessages:
-    """What a model wrote shares its worker's process, and so can say anything to the dispatcher."""
-
-    SOCKET = (
-        "import gc, zmq, time\nfrom sgl_conveyor import messages as m\n"
-        "from sgl_conveyor.timings import UnitTiming\n"
-        "from sgl_conveyor.worker.runner import CallRunner\n"
-        "[s] = [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]\n"
-        "[r] = [o for o in gc.get_objects() if isinstance(o, CallRunner)]\n"
-    )
-
-    def attack(self, conveyor: Harness, source: str) -> m.CallView:
-        view = run(conveyor, self.SOCKET + source)
-        assert value(conveyor, "print('next')\n") == "next\n"
-        return view
-
-    def test_a_flood_of_progress_ends_the_call(self, conveyor: Harness) -> None:
-        flood = (
-            "while True:\n    s.send(m.encode(m.Progress(r.call, [UnitTiming(0, 0, 0)] * 99, 0)))\n"
-        )
-        assert self.attack(conveyor, flood).outcome.error.type == "TooManyMessages"
-
-    def test_a_deeply_nested_result_reaches_nobody(self, conveyor: Harness) -> None:
-        forge = (
-            "from sgl_conveyor.worker import runner\n"
-            "runner.encode_value = lambda value: b'[' * 500000 + b']' * 500000\n"
-        )
-        assert self.attack(conveyor, forge).outcome.error.type == "ProtocolError"
-
-    def test_times_that_are_no_numbers_are_left_out(self, conveyor: Harness) -> None:
-        forge = (
-            "nan = float('nan')\n"
-            "s.send(m.encode(m.Progress(r.call, [UnitTiming(nan, nan, nan)], 0)))\n"
-        )
-        view = self.attack(conveyor, forge)
-        assert all(unit.ready == unit.ready for unit in view.outcome.timings.units)

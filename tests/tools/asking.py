@@ -69,12 +69,12 @@ class Lying(Tool):
 
 
 class Full(Tool):
-    """Its result, its files and its output are more than one frame holds."""
+    """Its result, its files and its output are all that a call may return."""
 
     async def finish(self) -> str:
         self.emit("x" * 1024 * 1024)
-        self.attach("file", "text/plain", b"x" * 16 * 1024 * 1024)
-        return "x" * (16 * 1024 * 1024 - 10)
+        self.attach("file", "text/plain", b"x" * 7 * 1024 * 1024)
+        return "x" * (8 * 1024 * 1024 - 2)
 
 
 class Unspeakable(Tool):

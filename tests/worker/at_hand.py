@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import RunDirectory
 from sgl_conveyor.core import TextPiece
 from sgl_conveyor.describe import describe
 from sgl_conveyor.dispatcher.hosts.host import Worker
 from sgl_conveyor.dispatcher.hosts.local import LocalHost
+from sgl_conveyor.dispatcher.hosts.process import LocalWorker
 from sgl_conveyor.worker.loading import load_tool
 
 #: Nothing here waits longer than this (seconds).
@@ -22,20 +22,30 @@ LIMIT_S = 60.0
 _M = TypeVar("_M", bound=m.FromWorker)
 
 
+@dataclass(frozen=True)
+class Ears:
+    """Hears all that a worker says."""
+
+    said: asyncio.Queue[m.FromWorker]
+
+    def may_say(self, worker: Worker, size: int) -> bool:
+        return True
+
+    def heard(self, worker: Worker, message: m.FromWorker) -> None:
+        self.said.put_nowait(message)
+
+
 class WorkerAtHand:
     """A worker that has said hello and waits for calls.
 
     Args:
-        host: that runs it.
         worker: the worker.
         said: what it says.
     """
 
-    def __init__(self, host: LocalHost, worker: Worker, said: asyncio.Queue[m.FromWorker]) -> None:
-        self._host = host
+    def __init__(self, worker: LocalWorker, said: asyncio.Queue[m.FromWorker]) -> None:
         self._worker = worker
         self._said = said
-        self._listening = asyncio.ensure_future(host.listen())
         #: All that was heard so far.
         self.heard: list[m.FromWorker] = []
 
@@ -58,39 +68,33 @@ class WorkerAtHand:
 
     def read_no_more(self) -> None:
         """Let all that it says wait in its socket."""
-        self._listening.cancel()
+        channel = self._worker._channel
+        assert channel is not None
+        asyncio.get_running_loop().remove_reader(channel._stream)
 
     def read_again(self) -> None:
         """Hear again what it says."""
-        self._listening = asyncio.ensure_future(self._host.listen())
-
-    async def close(self) -> None:
-        """Hear nothing more."""
-        self._listening.cancel()
-        await asyncio.wait({self._listening})
+        channel = self._worker._channel
+        assert channel is not None
+        asyncio.get_running_loop().add_reader(channel._stream, channel._readable)
 
 
 @contextlib.asynccontextmanager
 async def worker_of(source: str) -> AsyncIterator[WorkerAtHand]:
     """A worker of this tool with an open call, named `call`."""
     spec = describe(load_tool(source), source)
-    directory = RunDirectory.create()
-    host = LocalHost(directory, unsafe=True)
     said: asyncio.Queue[m.FromWorker] = asyncio.Queue()
     started: list[Worker] = []
-    running = asyncio.ensure_future(
-        host.run(spec, started.append, lambda _, message: said.put_nowait(message))
-    )
+    running = asyncio.ensure_future(LocalHost(unsafe=True).run(spec, started.append, Ears(said)))
     await asyncio.sleep(0)
-    hand = WorkerAtHand(host, started[0], said)
+    [worker] = started
+    assert isinstance(worker, LocalWorker)
+    hand = WorkerAtHand(worker, said)
     try:
         await hand.hear(m.WorkerHello)
         hand.tell(m.OpenCall("call", "region"))
         await hand.hear(m.Opened)
         yield hand
     finally:
-        started[0].kill()
+        worker.kill()
         await running
-        await hand.close()
-        host.close()
-        shutil.rmtree(directory.path)

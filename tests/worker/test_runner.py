@@ -19,7 +19,7 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.core import TextPiece, ToolError
 from sgl_conveyor.describe import describe
 from sgl_conveyor.errors import ToolAbort
-from sgl_conveyor.messages import MAX_RESULT_BYTES
+from sgl_conveyor.specs import RESULT_BYTES
 from sgl_conveyor.testing import every_cut, pieces
 from sgl_conveyor.tools import HOOKS, IncompleteResult, Tool
 from sgl_conveyor.worker import runner
@@ -503,10 +503,21 @@ def test_a_result_without_surrogates_is_encoded_once(monkeypatch):
     assert encode_value({"a": ["é🎉"]}) == '{"a":["é🎉"]}'.encode()
 
 
-def test_a_result_that_is_too_large_is_refused():
-    assert len(encode_value("x" * (MAX_RESULT_BYTES - 2))) == MAX_RESULT_BYTES
-    with pytest.raises(ValueError, match="16777217 bytes"):
-        encode_value("x" * (MAX_RESULT_BYTES - 1))
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False)])
+def test_output_and_value_have_one_limit_together(more, fits):
+    class Large(Tool):
+        def finish(self):
+            self.emit("x" * 1000)
+            return "x" * (RESULT_BYTES - 1002 + more)
+
+    sent = drive(Large, *WHOLE_CALL)
+    if fits:
+        value = b"".join(s.data for s in sent if isinstance(s, m.DataPiece))
+        end = only(m.Finished, sent)
+        assert len(value + end.value) == RESULT_BYTES - 1000
+        assert max(len(m.encode(s)) for s in sent) < m.MAX_SANDBOX_FRAME_BYTES
+    else:
+        assert only(m.HookRaised, sent).error.type == "ResultTooLarge"
 
 
 def test_a_long_message_is_cut():

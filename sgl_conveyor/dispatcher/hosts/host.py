@@ -1,7 +1,7 @@
 """What a pool needs of a machine that runs workers: this one now, others later.
 
-A host on other machines implements the same few methods: of `Host` `run`, `listen` and `close`;
-of `Worker` `pid`, `send`, `kill` and `memory_bytes`. The pool decides how many workers there are,
+A host on other machines implements the same few methods: of `Host` `run`; of `Worker` `pid`,
+`send`, `kill` and `memory_bytes`. The pool decides how many workers there are,
 what they are told and when they end; a host starts the processes, carries messages to and from
 them, ends them with all that they started, and weighs them.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 from sgl_conveyor import messages as m
 from sgl_conveyor.specs import ToolSpec
@@ -22,13 +23,11 @@ class Worker(ABC):
     Args:
         spec: its tool.
         sandboxed: whether it runs in a sandbox: what it says may come from a model.
-        token: what its hello must say; nobody else knows it.
     """
 
-    def __init__(self, spec: ToolSpec, *, sandboxed: bool, token: str) -> None:
+    def __init__(self, spec: ToolSpec, *, sandboxed: bool) -> None:
         self.spec = spec
         self.sandboxed = sandboxed
-        self.token = token
         #: When it was started (monotonic seconds).
         self.started_at = time.monotonic()
         #: Whether it has said hello.
@@ -45,7 +44,11 @@ class Worker(ABC):
 
     @abstractmethod
     def send(self, message: m.ToWorker) -> None:
-        """Send without waiting; a worker that is gone, or does not read, is killed."""
+        """Send without waiting; an abort or a cancel drops what has not left of the same call.
+
+        Raises:
+            QueueOverflow: the worker is so far behind that more waits for it than may.
+        """
 
     @abstractmethod
     def kill(self) -> None:
@@ -67,8 +70,24 @@ class Worker(ABC):
         """
 
 
-#: Called with each message that a worker sends, in the order in which it sent them.
-Received = Callable[[Worker, m.FromWorker], None]
+class Listener(Protocol):
+    """Who hears what workers say, in the order in which each one says it."""
+
+    def may_say(self, worker: Worker, size: int) -> bool:
+        """Whether a worker may say this now: asked before its bytes are read as a message.
+
+        Args:
+            worker: who says it.
+            size: of the message (bytes).
+        """
+
+    def heard(self, worker: Worker, message: m.FromWorker) -> None:
+        """A worker said something that it may.
+
+        Raises:
+            ProtocolError: it may not: it ends if it is sandboxed.
+            Exception: an error of ours: it ends.
+        """
 
 
 class Host(ABC):
@@ -76,26 +95,15 @@ class Host(ABC):
 
     @abstractmethod
     async def run(
-        self, spec: ToolSpec, started: Callable[[Worker], None], received: Received
+        self, spec: ToolSpec, started: Callable[[Worker], None], listener: Listener
     ) -> str:
         """Start a worker, bring its messages, and return when its process is gone.
-
-        A message for which `received` raises ends its worker; a `ProtocolError` ends it only if it
-        is sandboxed.
 
         Args:
             spec: the worker's tool.
             started: called with the worker before its process starts.
-            received: called with each message from it.
+            listener: hears it.
 
         Returns:
             How its process ended.
         """
-
-    @abstractmethod
-    async def listen(self) -> None:
-        """Bring the messages of workers that share one socket, for ever."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close what workers share; no worker must be left, and `listen` must have ended."""

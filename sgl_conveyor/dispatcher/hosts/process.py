@@ -7,37 +7,36 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
 
 import msgspec
 import psutil
-import zmq
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.channel import Outbox
-from sgl_conveyor.dispatcher.hosts.host import Worker
-from sgl_conveyor.errors import HostError
+from sgl_conveyor.dispatcher.hosts.host import Listener, Worker
+from sgl_conveyor.errors import HostError, ProtocolError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import ToolInfo, ToolSpec
+from sgl_conveyor.stream import FrameSocket
 
 logger = logging.getLogger(__name__)
 
+#: Bytes of text that may wait for a worker that is behind.
+_WAITING_TEXT_BYTES = 16 * 1024 * 1024
 #: Bytes of a worker's stderr that are kept for the message about its end.
 _STDERR_TAIL = 4096
-#: Seconds in which the last messages of a process that ended may still arrive.
-_LAST_WORDS_S = 0.05
 
 
 class LocalWorker(Worker):
-    """A worker process on this machine, and its channel.
+    """A worker process on this machine, and its end of a pair of sockets.
 
     Args:
         spec: its tool.
-        sandboxed: whether it has a channel of its own and serves one call.
-        token: its name on the socket.
-        sender: sends frames to it, without waiting.
+        sandboxed: whether it runs in a sandbox.
         registry: the tools that it may call.
+        result_bytes: that a call may return.
+        listener: hears what it says.
     """
 
     def __init__(
@@ -45,49 +44,61 @@ class LocalWorker(Worker):
         spec: ToolSpec,
         *,
         sandboxed: bool,
-        token: str,
-        sender: Callable[..., None],
         registry: list[ToolInfo],
+        result_bytes: int,
+        listener: Listener,
     ) -> None:
-        super().__init__(spec, sandboxed=sandboxed, token=token)
+        super().__init__(spec, sandboxed=sandboxed)
+        self._result_bytes = result_bytes
         self._registry = registry
-        self._outbox = Outbox(sender, self._unreachable)
+        self._listener = listener
+        self._decoder = m.from_worker()
         self._process: asyncio.subprocess.Process | None = None
+        self._channel: FrameSocket | None = None
         self._stderr = b""
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    async def live(self, channel: str) -> str:
-        """Start the process, which says hello on its own; return how it ended, when it has.
-
-        Args:
-            channel: the address that it connects to.
-        """
-        process = self._process = await self._start(channel)
+    async def live(self) -> str:
+        """Start the process, which says hello on its own; return how it ended, when it has."""
+        ours, its = socket.socketpair()
+        with contextlib.closing(its):
+            process = self._process = await self._start(its.fileno())
+        # One in a sandbox makes no calls, whose answers are as large as results.
+        answers = 0 if self.sandboxed else 2 * self._result_bytes
+        channel = self._channel = FrameSocket(
+            ours,
+            self._received,
+            largest=m.MAX_SANDBOX_FRAME_BYTES if self.sandboxed else m.MAX_FRAME_BYTES,
+            most_waiting=_WAITING_TEXT_BYTES + answers,
+        )
+        listening = asyncio.ensure_future(self._listen(channel))
         try:
             if self.retired:
                 self.kill()
             reading = asyncio.ensure_future(self._read_stderr(process))
             code = await process.wait()
-            # What it said last may still be on its way.
-            await asyncio.sleep(_LAST_WORDS_S)
+            channel.take_what_is_there()
             reading.cancel()
         finally:
             self.kill()
+            listening.cancel()
+            await asyncio.wait({listening})
+            channel.close()
         how = _signal_name(-code) if code < 0 else f"exit code {code}"
         lines = self._stderr.decode(errors="replace").strip().splitlines()
         return how if self.used or not lines else f"{how}: {lines[-1]}"
 
-    async def _start(self, channel: str) -> asyncio.subprocess.Process:
+    async def _start(self, channel: int) -> asyncio.subprocess.Process:
         config = m.WorkerConfig(
             spec=self.spec,
             channel=channel,
-            token=self.token,
             parent=os.getpid(),
             sandboxed=self.sandboxed,
             once=self.spec.sandbox,
+            result_bytes=self._result_bytes,
             registry=self._registry,
         )
         # A command line has a limit, and every user sees it: it only says which tool this is.
@@ -102,6 +113,7 @@ class LocalWorker(Worker):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 env={**os.environ, **self.spec.environment},
+                pass_fds=[channel],
                 start_new_session=True,
             )
         finally:
@@ -116,11 +128,46 @@ class LocalWorker(Worker):
                 for line in data.decode(errors="replace").splitlines():
                     logger.warning("%s worker %s: %s", self.spec.name, self.pid, line)
 
-    def send(self, message: m.ToWorker) -> None:
-        self._outbox.put(m.encode(message))
+    async def _listen(self, channel: FrameSocket) -> None:
+        """A worker that cannot be heard is of no use; its end is noticed as any other's."""
+        try:
+            await channel.listen()
+        except (ProtocolError, OSError) as error:
+            self._end_for("cannot be heard", error)
+        else:
+            self.kill()
 
-    def _unreachable(self, error: zmq.ZMQError) -> None:
-        logger.warning("%s worker %s cannot be told: %s", self.spec.name, self.pid, error)
+    def _received(self, frame: bytes) -> None:
+        if not self._listener.may_say(self, len(frame)):
+            return
+        try:
+            self._listener.heard(self, self._decoder.decode(frame))
+        except ProtocolError as error:
+            if self.sandboxed:
+                # Only hostile code sends such a thing; it could fill the log with them.
+                self._end_for("said what it may not", error)
+            else:
+                logger.warning("dropped a message of %s worker %s: %s", *self._names, error)
+        except Exception:
+            logger.exception("a message of %s worker %s failed", *self._names)
+            self.kill()
+
+    @property
+    def _names(self) -> tuple[str, int | None]:
+        return self.spec.name, self.pid
+
+    def send(self, message: m.ToWorker) -> None:
+        if self._channel is None:
+            return
+        if isinstance(message, (m.AbortCall, m.CancelCall)):
+            # One with plain hooks reads between two of them: it should not read all that before.
+            self._channel.drop(message.call)
+        # Without its opening nobody would answer the abort.
+        about = "" if isinstance(message, m.OpenCall) else message.call
+        self._channel.put(m.encode(message), about)
+
+    def _end_for(self, what: str, error: Exception) -> None:
+        logger.warning("%s worker %s %s: %s", *self._names, what, error)
         self.kill()
 
     def kill(self) -> None:

@@ -1,0 +1,3 @@
+"""Sends a frame that is no message."""
+say(b"junk")
+time.sleep(5)
