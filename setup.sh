@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .venv with everything in it: interpreter, packages, bubblewrap, the embedded model.
-# A second call takes seconds. NO_APT=1 forbids the installation of the Debian package.
+# A second call takes seconds. NO_APT=1 forbids the installation of Debian packages.
 set -eu
 cd "$(dirname "$0")"
 
@@ -59,16 +59,21 @@ fi
 # Our own modules as well, whatever changed in them: it takes a second.
 .venv/bin/python -m compileall -q sgl_conveyor tool_workers >/dev/null || true
 
-# --- bubblewrap ---------------------------------------------------------------------------------
-if ! command -v bwrap >/dev/null 2>&1; then
+# --- what the sandbox needs ---------------------------------------------------------------------
+has_sandbox() {
+    command -v bwrap >/dev/null 2>&1 &&
+        .venv/bin/python -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")' 2>/dev/null
+}
+if ! has_sandbox; then
     if [ "${NO_APT:-0}" != 1 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        say "setup: the sandbox needs the Debian package bubblewrap; installing it"
-        apt-get install --yes --quiet bubblewrap >/dev/null 2>&1 ||
-            { apt-get update --quiet && apt-get install --yes --quiet bubblewrap; } >/dev/null 2>&1 || true
+        say "setup: the sandbox needs the Debian packages bubblewrap and libseccomp2; installing them"
+        apt-get install --yes --quiet bubblewrap libseccomp2 >/dev/null 2>&1 ||
+            { apt-get update --quiet &&
+                apt-get install --yes --quiet bubblewrap libseccomp2; } >/dev/null 2>&1 || true
     fi
-    if ! command -v bwrap >/dev/null 2>&1; then
-        say "setup: the python tool's sandbox needs bubblewrap; install it with:"
-        say "    sudo apt-get install bubblewrap"
+    if ! has_sandbox; then
+        say "setup: the python tool's sandbox needs bubblewrap and libseccomp; install them with:"
+        say "    sudo apt-get install bubblewrap libseccomp2"
     fi
 fi
 

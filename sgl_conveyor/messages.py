@@ -241,6 +241,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         channel: the descriptor of its end of the pair of sockets, which it inherits.
         parent: the process that started it, without which it ends.
         sandboxed: whether to enter a sandbox first.
+        syscall_filter: the descriptor of the system calls that may be made there.
         once: whether to serve one call only.
         result_bytes: that a call may return.
         registry: the server's tools, which a tool without a sandbox may call.
@@ -251,6 +252,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     channel: int
     parent: int
     sandboxed: bool
+    syscall_filter: int | None
     once: bool
     result_bytes: int = RESULT_BYTES
     registry: list[ToolInfo] = []

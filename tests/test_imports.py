@@ -17,7 +17,17 @@ FLOORS = (
     # Nouns.
     {"errors", "specs", "timings", "core", "events", "record", "encodable", "literal"},
     # What crosses a process boundary, and what a tool author sees.
-    {"messages", "channel", "stream", "processes", "supervision", "tools", "describe", "units"},
+    {
+        "messages",
+        "channel",
+        "stream",
+        "syscall_filter",
+        "processes",
+        "supervision",
+        "tools",
+        "describe",
+        "units",
+    },
     # What looks at these, without I/O or once at a start.
     {
         "life",

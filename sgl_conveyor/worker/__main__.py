@@ -79,8 +79,9 @@ def _serve(config: WorkerConfig) -> int:
 
     tool = load_tool(config.spec.source)
     if config.sandboxed:
-        from sgl_conveyor.worker.sandbox import apply_limits
+        from sgl_conveyor.worker.sandbox import apply_limits, give_way
 
+        give_way()
         apply_limits(config.spec.limits)
     elif config.spec.limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (config.spec.limits.memory_bytes,) * 2)
@@ -95,12 +96,15 @@ def _serve(config: WorkerConfig) -> int:
 
 def _enter_sandbox(config: WorkerConfig) -> None:
     # Only what it takes: the process that is within imports the rest, and this one is gone then.
-    from sgl_conveyor.worker.sandbox import command
+    from sgl_conveyor.worker.sandbox import command, leave_keyring
 
+    leave_keyring()
+    assert config.syscall_filter is not None
     within = msgspec.structs.replace(config, inside=True)
     argv = command(
         [sys.executable, "-m", "sgl_conveyor.worker", "--serve", config.spec.source],
         module=config.spec.source.partition(":")[0],
+        syscall_filter=config.syscall_filter,
         environment=config.spec.environment,
     )
     _become_stdin(file_of("worker-config", msgspec.json.encode(within)))

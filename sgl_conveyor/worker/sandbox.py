@@ -8,6 +8,8 @@ namespace, in which no further one can be made. An ordinary user needs only one.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import importlib.util
 import math
 import os
@@ -16,11 +18,13 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import Limits
+from sgl_conveyor.syscall_filter import compiled_filter
 
 #: Size of /tmp, and of the largest file (bytes).
 TMP_BYTES = 64 * 1024**2
@@ -28,13 +32,19 @@ _SHM_BYTES = 16 * 1024**2
 _PROCESSES = 64
 _OPEN_FILES = 256
 _CHECK_LIMIT_S = 30.0
+_GIVE_WAY_LIMIT_S = 20.0
+#: The number of the system call `keyctl`, and what it is asked for.
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_JOIN_SESSION_KEYRING = 1
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
           "/etc/localtime", "/etc/fonts", "/etc/mime.types")  # fmt: skip
 
 
-def command(inside: list[str], *, module: str, environment: dict[str, str]) -> list[str]:
+def command(
+    inside: list[str], *, module: str, environment: dict[str, str], syscall_filter: int
+) -> list[str]:
     """The command that runs another one in a sandbox; for `exec`, or a child with our descriptors.
 
     What this process can inherit, the command inside inherits too.
@@ -42,6 +52,7 @@ def command(inside: list[str], *, module: str, environment: dict[str, str]) -> l
     Args:
         inside: the command; its program must be visible inside.
         module: the module that defines the tool; its package is visible inside.
+        syscall_filter: the descriptor of the system calls that it may make.
         environment: all the variables that the worker has, besides a minimum.
 
     Raises:
@@ -51,6 +62,7 @@ def command(inside: list[str], *, module: str, environment: dict[str, str]) -> l
     view += ["--remount-ro", "/"]
     bwrap = _program("bwrap", "bubblewrap")
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+    last += ["--seccomp", str(syscall_filter)]
     if os.getuid() != 0:
         view += [*last, "--uid", "65534", "--gid", "65534"]
         return [bwrap, "--args", _descriptor_of(view), "--", *inside]
@@ -97,6 +109,45 @@ def apply_limits(limits: Limits) -> None:
         resource.setrlimit(kind, (value, value))
 
 
+def leave_keyring() -> None:
+    """Leave the keys of who started this process, for this one and all that it starts.
+
+    Raises:
+        ConfigurationError: this processor is none that we know.
+        OSError: the kernel has keys, and would not give a new keyring.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        raise ConfigurationError(f"no sandbox is made on a processor like {os.uname().machine}")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, _JOIN_SESSION_KEYRING, None) < 0:
+        error = ctypes.get_errno()
+        if error != errno.ENOSYS:
+            raise OSError(error, f"no new keyring: {os.strerror(error)}")
+
+
+def give_way() -> None:
+    """Run only where nothing else wants to, from now on, with all that this process starts.
+
+    Linux shares a core out by session first (sched_autogroup): the session needs it as well.
+
+    Raises:
+        OSError: the session could not be told.
+    """
+    os.nice(19)
+    group = Path("/proc/self/autogroup")
+    deadline = time.monotonic() + _GIVE_WAY_LIMIT_S
+    while group.exists():
+        try:
+            group.write_text("19")
+            return
+        except BlockingIOError:
+            # The kernel does this ten times a second at most, for all.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 def check() -> None:
     """Make a sandbox and run this interpreter in it.
 
@@ -104,7 +155,9 @@ def check() -> None:
         ConfigurationError: it cannot be made here; the message says why and what to do.
     """
     inside = [sys.executable, "-c", "import sgl_conveyor.worker, msgspec"]
-    argv = command(inside, module="sgl_conveyor", environment={})
+    allowed = file_of("syscall-filter", compiled_filter())
+    os.set_inheritable(allowed, True)
+    argv = command(inside, module="sgl_conveyor", environment={}, syscall_filter=allowed)
     try:
         run = subprocess.run(
             argv,

@@ -19,6 +19,7 @@ from sgl_conveyor.errors import HostError, ProtocolError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.stream import FrameSocket
+from sgl_conveyor.syscall_filter import compiled_filter
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +93,13 @@ class LocalWorker(Worker):
         return how if self.used or not lines else f"{how}: {lines[-1]}"
 
     async def _start(self, channel: int) -> asyncio.subprocess.Process:
+        allowed = file_of("syscall-filter", compiled_filter()) if self.sandboxed else None
         config = m.WorkerConfig(
             spec=self.spec,
             channel=channel,
             parent=os.getpid(),
             sandboxed=self.sandboxed,
+            syscall_filter=allowed,
             once=self.spec.sandbox,
             result_bytes=self._result_bytes,
             registry=self._registry,
@@ -113,11 +116,13 @@ class LocalWorker(Worker):
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 env={**os.environ, **self.spec.environment},
-                pass_fds=[channel],
+                pass_fds=[channel] if allowed is None else [channel, allowed],
                 start_new_session=True,
             )
         finally:
             os.close(stdin)
+            if allowed is not None:
+                os.close(allowed)
 
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         """Keep the end of what a worker writes; log it all if the worker is trusted."""
