@@ -11,6 +11,15 @@ import msgspec
 from sgl_conveyor.timings import Timings
 
 
+def shown_call(call: str) -> str:
+    """A call's id as logs show it: a part, since who knows it whole can read the call.
+
+    Args:
+        call: the id.
+    """
+    return f"{call[:8]}…" if len(call) > 8 else call
+
+
 class Attachment(msgspec.Struct, frozen=True):
     """A file in a result: a figure, say.
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.core import TextPiece, ToolError, shown_call
 from sgl_conveyor.errors import ConveyorError, TransitionError
 from sgl_conveyor.heard import event_of, finished, why_no_json
 from sgl_conveyor.life import CallLife
@@ -112,7 +112,7 @@ class CallDriver:
             instructions = self.life.handle(event)
         except TransitionError as error:
             # Only a worker that lies, or an error of ours, can bring a call here.
-            logger.error("call %s: %s", self._name, error)
+            logger.error("call %s: %s", shown_call(self._name), error)
             self.fail(ToolError("TransitionError", str(error)))
         else:
             self._carry_out(instructions)

@@ -54,6 +54,8 @@ def server_args(**changes):
         "is_embedding": False,
         "grpc_mode": False,
         "use_ray": False,
+        "api_key": None,
+        "admin_api_key": None,
     }
     return SimpleNamespace(**{**served, **changes})
 
@@ -65,6 +67,7 @@ def python_server(monkeypatch):
 
 def test_a_plain_server_is_served():
     check_server_args(server_args())
+    check_server_args(server_args(api_key="a", admin_api_key="b"))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,7 @@ def test_a_plain_server_is_served():
         ({"grpc_mode": True}, "gRPC"),
         ({"use_ray": True}, "Ray"),
         ({"is_embedding": True}, "--is-embedding"),
+        ({"admin_api_key": "secret"}, "--api-key as well"),
     ],
 )
 def test_what_the_tap_cannot_serve_is_refused_in_one_sentence(changes, named):

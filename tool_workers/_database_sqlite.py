@@ -28,9 +28,11 @@ _READS = {
     sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, _SQLITE_RECURSIVE,
 }  # fmt: skip
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-#: Functions that reach files or libraries, or run Python's `re` without a limit.
+#: Functions that reach files or libraries, run Python's `re` without a limit, or write billions of
+#: characters before they see that there is none for them (a width in `printf`).
 _REFUSED_FUNCTIONS = {
-    "edit", "fts3_tokenizer", "load_extension", "readfile", "regexp", "writefile",
+    "edit", "format", "fts3_tokenizer", "load_extension", "printf", "readfile", "regexp",
+    "writefile",
 }  # fmt: skip
 
 

@@ -246,9 +246,14 @@ def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
 
 
-#: What Python's `is_global` lets through: old or local forms that may lead to a private host.
+#: What Python's `is_global` lets through: old or local forms that may lead to a private host, a
+#: cloud's own services (168.63.129.16), relays to whoever announces them (192.88.99.0/24), and what
+#: is for documents (3fff::/20) and for segments inside one network (5f00::/16).
 _NEVER_PUBLIC = [
     ipaddress.ip_network(net)
-    for net in ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10", "192.0.0.0/24")
-]
+    for net in (
+        "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10", "192.0.0.0/24",
+        "168.63.129.16/32", "192.88.99.0/24", "3fff::/20", "5f00::/16",
+    )
+]  # fmt: skip
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -14,7 +14,7 @@ import zmq
 from sgl_conveyor import events
 from sgl_conveyor import messages as m
 from sgl_conveyor.channel import LoopSocket, RunDirectory, configure
-from sgl_conveyor.core import ToolError
+from sgl_conveyor.core import ToolError, shown_call
 from sgl_conveyor.describe import info_of
 from sgl_conveyor.dispatcher.call import Call
 from sgl_conveyor.dispatcher.calls import CallIds, CallTable
@@ -205,5 +205,5 @@ def _guard(call: Call) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        logger.exception("call %s failed in the dispatcher", call.id)
+        logger.exception("call %s failed in the dispatcher", shown_call(call.id))
         call.fail(internal_error(error))

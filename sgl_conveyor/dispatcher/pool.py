@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import TextPiece, ToolError
+from sgl_conveyor.core import TextPiece, ToolError, shown_call
 from sgl_conveyor.dispatcher.hosts.host import Host, Worker
 from sgl_conveyor.dispatcher.limits import GRACE_S, MemoryWatch, overdue, release_by
 from sgl_conveyor.dispatcher.placement import Placement
@@ -203,7 +203,11 @@ class WorkerPool:
                 continue
             if placement.release_by is None:
                 logger.warning(
-                    "%s worker %s died with call %s: %s", self.spec.name, worker.pid, call, how
+                    "%s worker %s died with call %s: %s",
+                    self.spec.name,
+                    worker.pid,
+                    shown_call(call),
+                    how,
                 )
             if self._can_restart(placement):
                 self._queue.restart(placement)

@@ -55,6 +55,9 @@ def check_server_args(config: Any) -> None:
             getattr(config, name, False)
             for name in ("grpc_mode", "smg_grpc_mode", "use_ray", "encoder_only")
         ),
+        "--admin-api-key alone: it keeps nobody from the tools; give --api-key as well": (
+            bool(config.admin_api_key) and not config.api_key
+        ),
         "--is-embedding: there is no text to feed a tool": config.is_embedding,
     }
     for reason, refused in reasons.items():

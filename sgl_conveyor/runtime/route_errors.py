@@ -40,6 +40,16 @@ def error_response(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": {"message": message}}, status_code=status)
 
 
+def is_ours(scope: Scope) -> bool:
+    """Whether this is a request of a path below `/conveyor`."""
+    return scope["type"] == "http" and f"{_path(scope)}/".startswith(f"{PREFIX}/")
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope.get("path", "")
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 class SentenceRoute(APIRoute):
     """A route of ours: what is wrong with a request is said in a sentence."""
 
@@ -70,7 +80,7 @@ def _sentence(error: RequestValidationError) -> str:
         return "the body must be a JSON object, sent with Content-Type: application/json"
     field = ".".join(map(str, place))[:_MAX_CHARS]
     message = str(first["msg"])
-    return f"{field}: {message[:1].lower()}{message[1:]}"
+    return f"{field}: {message[:1].lower()}{message[1:_MAX_CHARS]}"
 
 
 class OneForm:
@@ -87,10 +97,10 @@ class OneForm:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or not f"{path}/".startswith(f"{PREFIX}/"):
+        if not is_ours(scope):
             await self._app(scope, receive, send)
             return
+        path = _path(scope)
         start: Message | None = None
         body = b""
 

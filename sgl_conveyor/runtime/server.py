@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import sys
 from typing import Any
 
+from sgl_conveyor.core import shown_call
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.runtime.environment import CPU_PLATFORM, run_directory
 from sgl_conveyor.specs import ToolSpec
@@ -20,6 +22,7 @@ _CPU_TOKENS = 32768
 _CONNECT_LIMIT_S = 30.0
 _ABORT_TRIES = 10
 _ABORT_INTERVAL_S = 0.2
+_CALL_IN_PATH = re.compile(r"(/conveyor/calls/)([^/? ]+)")
 
 
 def cpu_flags(argv: list[str], cores: list[int]) -> tuple[list[str], dict[str, str]]:
@@ -96,6 +99,7 @@ def _serve(argv: list[str]) -> None:
     check_server_args(resolving_view(server_args))
     tools = msgspec.json.decode(directory.tools.read_bytes(), type=list[ToolSpec])
     http_server.app.include_router(make_router(http.control, tools))
+    logging.getLogger("uvicorn.access").addFilter(_hide_calls)
     _put_outermost(http_server.app)
 
     def init_tokenizer(*args: Any, **kwargs: Any) -> Any:
@@ -108,12 +112,25 @@ def _serve(argv: list[str]) -> None:
     )
 
 
+def _hide_calls(record: logging.LogRecord) -> bool:
+    """Show no call's whole id in the access log: who knows it can read the call."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _CALL_IN_PATH.sub(lambda found: found[1] + shown_call(found[2]), argument)
+            if isinstance(argument, str)
+            else argument
+            for argument in record.args
+        )
+    return True
+
+
 def _put_outermost(app: Any) -> None:
-    """Have our errors' form around all middleware: SGLang adds that of its API key later."""
+    """Have what is ours around all middleware: SGLang adds that of its API key later."""
     from sgl_conveyor.runtime.route_errors import OneForm
+    from sgl_conveyor.runtime.route_guard import RouteGuard
 
     build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: OneForm(build())
+    app.build_middleware_stack = lambda: RouteGuard(OneForm(build()))
 
 
 class _HttpSide:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from sgl_conveyor import messages as m
-from sgl_conveyor.core import ToolError
+from sgl_conveyor.core import ToolError, shown_call
 from sgl_conveyor.encodable import encodable, encodable_value
 from sgl_conveyor.errors import InvalidArguments, ToolAbort
 from sgl_conveyor.specs import RESULT_BYTES, ToolInfo, ToolSpec
@@ -229,7 +229,7 @@ class CallRunner:
             if tool is not None and "abort" in self._spec.hooks:
                 await self._run(tool.abort, reason)
         except (Exception, SystemExit, KeyboardInterrupt):
-            print(f"abort() of call {self.call} raised:", file=sys.stderr)
+            print(f"abort() of call {shown_call(self.call)} raised:", file=sys.stderr)
             traceback.print_exc()
         self._release()
 

@@ -164,6 +164,19 @@ class TestRefusals:
         assert answer.status_code == 400
         assert sentence(answer).startswith("wait: input should be ")
 
+    def test_a_foreign_website_is_refused_and_no_log_shows_a_calls_id(self, server: Server) -> None:
+        with server.client() as client:
+            foreign = {"Origin": "https://evil.example"}
+            answer = client.post("/conveyor/calls", json={"tool": "puppet"}, headers=foreign)
+            assert answer.status_code == 403
+            assert sentence(answer) == "this server answers no other website"
+            call = create(client, "puppet")
+            read(client, call, wait=0)
+            client.delete(f"/conveyor/calls/{call}")
+        log = server.log.read_text(errors="replace")
+        assert f"/conveyor/calls/{call[:8]}…" in log
+        assert call not in log
+
     def test_a_path_and_a_method_that_there_are_not(self, server: Server) -> None:
         with server.client() as client:
             nothing = client.get("/conveyor/nothing")

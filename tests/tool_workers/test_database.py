@@ -176,6 +176,7 @@ NEVER = [
     "REINDEX", "EXPLAIN SELECT 1", "SELECT load_extension('x')",
     "SELECT * FROM pragma_user_version",
     "SELECT 'a' REGEXP '(a+)+b'", "nonsense",
+    "SELECT printf('%.*c', 2000000000, 'x')", "SELECT format('%2000000000d', 1)",
 ]  # fmt: skip
 
 

@@ -1,0 +1,74 @@
+"""What may come to our routes at all: nothing from a foreign website, and no large body."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sgl_conveyor.runtime.route_errors import error_response, is_ours
+
+#: Bytes of a request's body.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class RouteGuard:
+    """Around the whole application: refuses requests below `/conveyor` before anything reads them.
+
+    SGLang answers every website (CORS): any page that a user has open could drive a server without
+    a key on the same machine. A browser names the page in `Origin`; other clients do not.
+
+    Args:
+        app: the application with all its middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if not is_ours(scope):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if (origin := headers.get("origin")) is not None and not _is_own(origin, headers):
+            refusal = error_response(403, "this server answers no other website")
+            await refusal(scope, receive, send)
+            return
+        too_large = error_response(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+        if _announced(headers) > MAX_BODY_BYTES:
+            await too_large(scope, receive, send)
+            return
+        # Bodies of ours are small, and one may come without its length.
+        body, came = b"", list[Message]()
+        while len(body) <= MAX_BODY_BYTES:
+            came.append(await receive())
+            body += came[-1].get("body", b"")
+            if not came[-1].get("more_body", False):
+                break
+        else:
+            await too_large(scope, receive, send)
+            return
+        await self._app(scope, _again(came, receive), send)
+
+
+def _again(came: list[Message], receive: Receive) -> Receive:
+    """Messages that have come, once more, and then what comes."""
+    left = iter(came)
+
+    async def replayed() -> Message:
+        for message in left:
+            return message
+        return await receive()
+
+    return replayed
+
+
+def _is_own(origin: str, headers: Headers) -> bool:
+    return urlsplit(origin).netloc == headers.get("host")
+
+
+def _announced(headers: Headers) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0
