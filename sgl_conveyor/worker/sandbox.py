@@ -25,10 +25,10 @@ from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import Limits
 from sgl_conveyor.syscall_filter import compiled_filter
+from sgl_conveyor.worker.scratch import mount_scratch
 
-#: Size of /tmp, and of the largest file (bytes).
-TMP_BYTES = 64 * 1024**2
-_SHM_BYTES = 16 * 1024**2
+#: Size of the largest file (bytes).
+_FILE_BYTES = 64 * 1024**2
 _PROCESSES = 64
 _OPEN_FILES = 256
 _CHECK_LIMIT_S = 30.0
@@ -47,7 +47,8 @@ def command(
 ) -> list[str]:
     """The command that runs another one in a sandbox; for `exec`, or a child with our descriptors.
 
-    What this process can inherit, the command inside inherits too.
+    What this process can inherit, the command inside inherits too. This process gets a mount
+    namespace of its own.
 
     Args:
         inside: the command; its program must be visible inside.
@@ -56,9 +57,10 @@ def command(
         environment: all the variables that the worker has, besides a minimum.
 
     Raises:
-        ConfigurationError: bubblewrap or setpriv is not installed.
+        ConfigurationError: bubblewrap or setpriv is not installed, or nothing can be mounted.
     """
-    view = [*_namespaces(), *_mounts(module), *_environment(module, environment)]
+    mounts = _mounts(module, mount_scratch(_python_paths(module)))
+    view = [*_namespaces(), *mounts, *_environment(module, environment)]
     view += ["--remount-ro", "/"]
     bwrap = _program("bwrap", "bubblewrap")
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
@@ -102,7 +104,7 @@ def apply_limits(limits: Limits) -> None:
         (resource.RLIMIT_AS, limits.memory_bytes or resource.RLIM_INFINITY),
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_NPROC, _PROCESSES),
-        (resource.RLIMIT_FSIZE, TMP_BYTES),
+        (resource.RLIMIT_FSIZE, _FILE_BYTES),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -184,12 +186,12 @@ def _namespaces() -> list[str]:
     return ["--die-with-parent", "--new-session", *flags, "--hostname", "sandbox", "--clearenv"]
 
 
-def _mounts(module: str) -> list[str]:
+def _mounts(module: str, scratch: dict[str, Path]) -> list[str]:
     # Memory first: an environment that lies below /tmp is mounted into it.
     mounts = [
         "--proc", "/proc", "--dev", "/dev",
-        "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp",
-        "--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+        *(part for to, folder in scratch.items() for part in ("--bind", str(folder), to)),
+        "--remount-ro", "/dev",
     ]  # fmt: skip
     for name in _SYSTEM:
         path = Path(name)
