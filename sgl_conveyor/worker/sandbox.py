@@ -33,6 +33,8 @@ _PROCESSES = 64
 _OPEN_FILES = 256
 _CHECK_LIMIT_S = 30.0
 _GIVE_WAY_LIMIT_S = 20.0
+#: A weight of 110, where others have 1024.
+_SESSION_NICE = 10
 #: The number of the system call `keyctl`, and what it is asked for.
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING = 1
@@ -129,9 +131,10 @@ def leave_keyring() -> None:
 
 
 def give_way() -> None:
-    """Run only where nothing else wants to, from now on, with all that this process starts.
+    """Give way to all else that wants a core, from now on, with all that this process starts.
 
-    Linux shares a core out by session first (sched_autogroup): the session needs it as well.
+    Linux shares a core out by session first (sched_autogroup), whose share of it is what counts: a
+    tenth beside one other session, so that a hook goes on where a machine has no core to spare.
 
     Raises:
         OSError: the session could not be told.
@@ -141,7 +144,7 @@ def give_way() -> None:
     deadline = time.monotonic() + _GIVE_WAY_LIMIT_S
     while group.exists():
         try:
-            group.write_text("19")
+            group.write_text(str(_SESSION_NICE))
             return
         except BlockingIOError:
             # The kernel does this ten times a second at most, for all.

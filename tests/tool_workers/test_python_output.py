@@ -113,7 +113,7 @@ class TestOutput:
         conveyor.attach(call)
         conveyor.decode(call, "for i in range(100000):\n    print(i % 10)\n", STOP)
         answers = 0
-        while conveyor.read(call, 0).state != "done":
+        while not conveyor.read(call, 0).ended:
             answers += 1
         assert conveyor.read(call).outcome.error is None
         assert answers > 5

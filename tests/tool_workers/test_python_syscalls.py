@@ -139,11 +139,11 @@ def test_it_gives_way_to_all_that_wants_the_processor(conveyor: Harness) -> None
     source = (
         "import os, pathlib\nprint(os.getpriority(os.PRIO_PROCESS, 0))\n"
         "group = pathlib.Path('/proc/self/autogroup')\n"
-        "print(group.read_text().split()[-1] if group.exists() else 19)\n"
+        "print(group.read_text().split()[-1] if group.exists() else 10)\n"
         "try:\n    os.nice(-1)\nexcept PermissionError:\n    print('refused')\n\n"
         "try:\n    group.write_text('0')\nexcept OSError:\n    print('refused')\n\n"
     )
-    assert value(conveyor, source).split() == ["19", "19", "refused", "refused"]
+    assert value(conveyor, source).split() == ["19", "10", "refused", "refused"]
 
 
 def test_the_keys_of_who_started_it_are_not_its_own(conveyor: Harness) -> None:
