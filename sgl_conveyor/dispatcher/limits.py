@@ -18,7 +18,7 @@ GRACE_S = 1.0
 #: Seconds that a sandboxed call may take to abort: killing its process undoes all that it did.
 _SANDBOX_ABORT_S = 1.0
 #: Looks in a row that may fail to read a worker's memory, and seconds that one look may take.
-MAX_UNREAD = 5
+MAX_UNREAD = 20
 _LOOK_LIMIT_S = 5.0
 
 

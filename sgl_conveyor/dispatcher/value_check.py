@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 #: Bytes of a value that is checked at once.
 _SMALL_BYTES = 256 * 1024
 _WRITTEN_AT_ONCE = 512 * 1024
+_NICE = 5
 #: Seconds that a check may take, the start of the process included.
 _LIMIT_S = 20.0
 
@@ -88,9 +89,9 @@ class ValueChecker:
 
 
 def _begin(parent: int) -> None:
-    """What the process does first: nothing of ours waits while it reads what a model made."""
+    """What the process does first: it stands back behind the dispatcher, and yet gets its share."""
     die_with(parent)
-    os.nice(19)
+    os.nice(_NICE)
 
 
 def _why_no_json_in(path: str) -> str | None:

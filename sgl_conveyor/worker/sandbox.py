@@ -18,7 +18,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from sgl_conveyor.errors import ConfigurationError
@@ -32,9 +31,6 @@ _FILE_BYTES = 64 * 1024**2
 _PROCESSES = 64
 _OPEN_FILES = 256
 _CHECK_LIMIT_S = 30.0
-_GIVE_WAY_LIMIT_S = 20.0
-#: A weight of 110, where others have 1024.
-_SESSION_NICE = 10
 #: The number of the system call `keyctl`, and what it is asked for.
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _JOIN_SESSION_KEYRING = 1
@@ -131,26 +127,11 @@ def leave_keyring() -> None:
 
 
 def give_way() -> None:
-    """Give way to all else that wants a core, from now on, with all that this process starts.
+    """Give way to what else wants a core, from now on, with all that this process starts.
 
-    Linux shares a core out by session first (sched_autogroup), whose share of it is what counts: a
-    tenth beside one other session, so that a hook goes on where a machine has no core to spare.
-
-    Raises:
-        OSError: the session could not be told.
+    Where Linux shares cores out by session first (sched_autogroup), that is within the session.
     """
     os.nice(19)
-    group = Path("/proc/self/autogroup")
-    deadline = time.monotonic() + _GIVE_WAY_LIMIT_S
-    while group.exists():
-        try:
-            group.write_text(str(_SESSION_NICE))
-            return
-        except BlockingIOError:
-            # The kernel does this ten times a second at most, for all.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 def check() -> None:

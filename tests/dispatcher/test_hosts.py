@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import psutil
 import pytest
 
-from tests.dispatcher.harness import dispatcher
+from tests.dispatcher.harness import dispatcher, wait_until
 
 WORDY = "tests.tools.slow:Wordy"
 WORDY_IN_SANDBOX = "tests.tools.slow:WordyInSandbox"
@@ -73,15 +74,38 @@ class TestMemory:
     def test_memory_that_cannot_be_read_is_an_error_and_not_zero(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from sgl_conveyor.dispatcher.hosts.process import memory_of
+        from sgl_conveyor.dispatcher.hosts import process
         from sgl_conveyor.errors import HostError
 
-        def denied(process: psutil.Process) -> None:
-            raise psutil.AccessDenied(process.pid)
+        def denied(pid: int) -> int:
+            raise PermissionError(pid)
 
-        monkeypatch.setattr(psutil.Process, "memory_info", denied)
+        monkeypatch.setattr(process, "_resident", denied)
         with pytest.raises(HostError, match="cannot be read"):
-            memory_of(os.getpid(), 0)
+            process.memory_of(os.getpid(), 0)
+
+    def test_what_was_started_by_threads_and_what_lost_its_parent_counts_too(self) -> None:
+        from sgl_conveyor.dispatcher.hosts.process import with_all_below
+
+        source = (
+            "import os, subprocess, sys, threading, time\n"
+            "def work():\n"
+            "    subprocess.run(['sh', '-c', 'sleep 30 & sleep 30'])\n"
+            "threading.Thread(target=work, daemon=True).start()\n"
+            "print(flush=True)\ninput()\n"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        wait_until(lambda: len(with_all_below(child.pid)) >= 4, "two sleeps below a shell")
+        parts = with_all_below(child.pid)
+        assert parts[0] == child.pid
+        for pid in reversed(parts):
+            os.kill(pid, signal.SIGKILL)
+        child.wait()
+        assert with_all_below(child.pid) == [child.pid]
 
     def test_a_process_that_hides_what_it_shares_counts_in_full(
         self, monkeypatch: pytest.MonkeyPatch

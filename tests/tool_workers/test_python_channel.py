@@ -111,11 +111,11 @@ def test_times_that_are_no_numbers_are_left_out(conveyor: Harness) -> None:
     assert all(unit.ready == unit.ready for unit in view.outcome.timings.units)
 
 
-def test_messages_without_progress_keep_no_hook_alive(conveyor: Harness) -> None:
+def test_messages_without_progress_keep_no_hook_alive(impatient: Harness) -> None:
     idle = (
         "while True:\n"
         "    say(m.encode(m.Progress(r.call, [], 0)))\n"
         "    say(m.encode(m.Opened(r.call, 0.0, 0.0)))\n"
         "    time.sleep(0.1)\n"
     )
-    assert run(conveyor, CHANNEL + idle).outcome.error.type == "ToolTimeout"
+    assert run(impatient, CHANNEL + idle).outcome.error.type == "ToolTimeout"

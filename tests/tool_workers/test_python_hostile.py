@@ -24,10 +24,10 @@ class TestHostileCode:
         assert "done it" not in (view.outcome.value or "")
         assert value(conveyor, "print('next')\n") == "next\n"
 
-    def test_code_that_never_ends_is_ended(self, conveyor: Harness) -> None:
-        view = run(conveyor, "while True:\n    pass\n")
+    def test_code_that_never_ends_is_ended(self, impatient: Harness) -> None:
+        view = run(impatient, "while True:\n    pass\n")
         assert view.outcome.error.type == "ToolTimeout"
-        assert value(conveyor, "print('next')\n") == "next\n"
+        assert value(impatient, "print('next')\n") == "next\n"
 
     def test_processes_that_hold_too_much_together_are_ended(self, conveyor: Harness) -> None:
         source = (

@@ -135,15 +135,12 @@ def test_what_programs_need_works(conveyor: Harness, program: str) -> None:
     assert outcome.value
 
 
-def test_it_gives_way_to_all_that_wants_the_processor(conveyor: Harness) -> None:
+def test_it_gives_way_for_good(conveyor: Harness) -> None:
     source = (
-        "import os, pathlib\nprint(os.getpriority(os.PRIO_PROCESS, 0))\n"
-        "group = pathlib.Path('/proc/self/autogroup')\n"
-        "print(group.read_text().split()[-1] if group.exists() else 10)\n"
+        "import os\nprint(os.getpriority(os.PRIO_PROCESS, 0))\n"
         "try:\n    os.nice(-1)\nexcept PermissionError:\n    print('refused')\n\n"
-        "try:\n    group.write_text('0')\nexcept OSError:\n    print('refused')\n\n"
     )
-    assert value(conveyor, source).split() == ["19", "10", "refused", "refused"]
+    assert value(conveyor, source).split() == ["19", "refused"]
 
 
 def test_the_keys_of_who_started_it_are_not_its_own(conveyor: Harness) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import msgspec
 import psutil
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of text that may wait for a worker that is behind.
 _WAITING_TEXT_BYTES = 16 * 1024 * 1024
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Bytes of a worker's stderr that are kept for the message about its end.
 _STDERR_TAIL = 4096
 
@@ -201,10 +203,7 @@ def memory_of(pid: int, enough: int) -> int:
         HostError: a process is there and its memory cannot be read.
     """
     try:
-        root = psutil.Process(pid)
-        resident = {p: _resident(p) for p in [root, *root.children(recursive=True)]}
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return 0
+        resident = {process: _resident(process) for process in with_all_below(pid)}
     except (psutil.Error, OSError) as error:
         raise HostError(f"the memory of process {pid} cannot be read: {error}") from error
     if sum(resident.values()) <= enough:
@@ -212,16 +211,43 @@ def memory_of(pid: int, enough: int) -> int:
     return sum(_proportional(process, size) for process, size in resident.items())
 
 
-def _resident(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return int(process.memory_info().rss)
-    return 0
+def with_all_below(pid: int) -> list[int]:
+    """A process and all that it started, as far as they are there.
+
+    Raises:
+        OSError: the system does not say.
+        psutil.Error: the same.
+    """
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        # A kernel without these lists; the way over all processes takes milliseconds.
+        try:
+            return [pid, *(p.pid for p in psutil.Process(pid).children(recursive=True))]
+        except psutil.NoSuchProcess:
+            return []
+    found, left = [], [pid]
+    while left:
+        process = left.pop()
+        found.append(process)
+        # Its children are those of its threads; both may end at any time.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    children = Path(f"/proc/{process}/task/{thread}/children").read_text()
+                    left += map(int, children.split())
+    return found
 
 
-def _proportional(process: psutil.Process, resident: int) -> int:
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _proportional(pid: int, resident: int) -> int:
     """With a part of each shared page; all of it for a process that hides how it shares them."""
     try:
-        return int(process.memory_full_info().pss)
+        return int(psutil.Process(pid).memory_full_info().pss)
     except psutil.NoSuchProcess:
         return 0
     except (psutil.Error, OSError):
