@@ -210,19 +210,20 @@ class FrameSocket:
 
     # --- to the other end ---
 
-    def put(self, frame: bytes, about: str = "") -> None:
+    def put(self, frame: bytes, about: str = "", *, limited: bool = True) -> None:
         """Send a frame at the end of this turn of the event loop, or when the other end reads.
 
         Args:
             frame: to send.
             about: what `drop` calls it.
+            limited: whether it is refused when too much waits already.
 
         Raises:
             QueueOverflow: more waits for the other end than may; the frame was not taken.
         """
         if self.closed:
             return
-        if self._unsent and self.waiting_bytes + len(frame) > self._most_waiting:
+        if limited and self._unsent and self.waiting_bytes + len(frame) > self._most_waiting:
             raise QueueOverflow(
                 f"the other end of the channel does not read: {self.waiting_bytes} bytes wait"
             )

@@ -203,7 +203,13 @@ class Workers:
         """Whether a worker may say this now: a hello, then what its calls ask for."""
         if worker.ready:
             return self._listener.may_say(worker, size)
-        return size <= _MAX_HELLO_BYTES or not worker.sandboxed
+        if worker.sandboxed and size > _MAX_HELLO_BYTES:
+            logger.error(
+                "killing %s worker %s: a hello of %d bytes", self._spec.name, worker.pid, size
+            )
+            worker.kill()
+            return False
+        return True
 
     def heard(self, worker: Worker, message: m.FromWorker) -> None:
         """A worker said something.

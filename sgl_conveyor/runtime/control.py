@@ -125,10 +125,14 @@ class ControlClient:
         line: int | None = None
         while True:
             event = asyncio.ensure_future(recv_monitor_message(self._monitor))
-            while not event.done():
-                await asyncio.wait({event}, timeout=None if line is not None else _RECONNECT_S)
-                if not event.done():
-                    self._connect_again()
+            try:
+                while not event.done():
+                    limit = None if line is not None else _RECONNECT_S
+                    await asyncio.wait({event}, timeout=limit)
+                    if not event.done():
+                        self._connect_again()
+            finally:
+                event.cancel()
             kind, value = event.result()["event"], event.result()["value"]
             if kind == zmq.EVENT_CONNECTED:
                 line = value

@@ -194,6 +194,15 @@ def test_a_worker_says_hello_first_and_once() -> None:
     with_pool(test)
 
 
+def test_a_hello_that_is_none_ends_a_sandboxed_worker_unread() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        host.workers[0].sandboxed, host.workers[0].ready = True, False
+        host.workers[0].say(m.Emitted("call", "x" * 1000))
+        assert host.workers[0].retired
+
+    with_pool(test)
+
+
 def test_a_sandboxed_worker_that_speaks_without_a_call_ends() -> None:
     async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
         host.workers[0].sandboxed = True

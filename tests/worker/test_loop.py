@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,22 @@ def test_a_worker_that_does_not_read_is_aborted_ahead_of_what_waits_for_it() -> 
         said = await worker.hear(m.Emitted, lambda said: said.text.startswith("aborted"))
         assert said.text == "aborted after 1: too far behind"
         await worker.hear(m.Released)
+
+    with_worker(SLOW, go)
+
+
+def test_an_abort_is_never_refused_whatever_waits_for_other_calls() -> None:
+    async def go(worker: WorkerAtHand) -> None:
+        worker.feed("1\n")
+        await worker.hear(m.Emitted)
+        # To the last byte that may wait.
+        for size in (MIB, 32 * 1024, 1024, 32, 0):
+            with contextlib.suppress(QueueOverflow):
+                while True:
+                    worker.feed("x" * size, call="another")
+        worker.tell(m.AbortCall("call", "no longer wanted"))
+        said = await worker.hear(m.Emitted, lambda said: said.text.startswith("aborted"))
+        assert said.text == "aborted after 1: no longer wanted"
 
     with_worker(SLOW, go)
 

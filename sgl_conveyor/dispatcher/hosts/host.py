@@ -47,7 +47,7 @@ class Worker(ABC):
         """Send without waiting; an abort or a cancel drops what has not left of the same call.
 
         Raises:
-            QueueOverflow: the worker is so far behind that more waits for it than may.
+            QueueOverflow: it is text or an answer, and more waits for the worker than may.
         """
 
     @abstractmethod

@@ -67,8 +67,10 @@ class LocalWorker(Worker):
     async def live(self) -> str:
         """Start the process, which says hello on its own; return how it ended, when it has."""
         ours, its = socket.socketpair()
-        with contextlib.closing(its):
+        with contextlib.closing(its), contextlib.ExitStack() as if_it_fails:
+            if_it_fails.callback(ours.close)
             process = self._process = await self._start(its.fileno())
+            if_it_fails.pop_all()
         # One in a sandbox makes no calls, whose answers are as large as results.
         answers = 0 if self.sandboxed else 2 * self._result_bytes
         channel = self._channel = FrameSocket(
@@ -171,7 +173,9 @@ class LocalWorker(Worker):
             self._channel.drop(message.call)
         # Without its opening nobody would answer the abort.
         about = "" if isinstance(message, m.OpenCall) else message.call
-        self._channel.put(m.encode(message), about)
+        # What ends a call must reach it, however much waits for others.
+        limited = isinstance(message, (m.FeedText, m.ToolAnswer))
+        self._channel.put(m.encode(message), about, limited=limited)
 
     def _end_for(self, what: str, error: Exception) -> None:
         logger.warning("%s worker %s %s: %s", *self._names, what, error)
