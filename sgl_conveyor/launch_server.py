@@ -11,8 +11,10 @@ import logging
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from sgl_conveyor import embedded_model
+from sgl_conveyor.cgroup import take_over
 from sgl_conveyor.channel import RunDirectory
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.launcher.address import check_address
@@ -43,13 +45,14 @@ def main(argv: list[str] | None = None) -> int:
         check_environment(os.environ)
         tools = _tools(options)
         flags = _with_model(flags)
+        cgroup = _cgroup() if any(tool.sandbox for tool in tools) and not options.unsafe else None
         directory = RunDirectory.create()
     except ConfigurationError as error:
         print(f"sgl_conveyor: {error}", file=sys.stderr)
         return 2
     become_subreaper()
     try:
-        return asyncio.run(_serve(options, flags, tools, directory))
+        return asyncio.run(_serve(options, flags, tools, directory, cgroup))
     finally:
         kill_all()
         shutil.rmtree(directory.path, ignore_errors=True)
@@ -73,6 +76,15 @@ def _tools(options: Options) -> list[ToolSpec]:
     return tools
 
 
+def _cgroup() -> Path | None:
+    """The cgroup whose children hold sandboxes, if one is delegated to us."""
+    try:
+        return take_over()
+    except ConfigurationError as error:
+        logger.info("no cgroup keeps the sandboxes' limits: %s", error)
+        return None
+
+
 def _with_model(flags: list[str]) -> list[str]:
     """SGLang's flags, with the embedded model unless they name another."""
     names = {flag.partition("=")[0] for flag in flags}
@@ -84,9 +96,13 @@ def _with_model(flags: list[str]) -> list[str]:
 
 
 async def _serve(
-    options: Options, flags: list[str], tools: list[ToolSpec], directory: RunDirectory
+    options: Options,
+    flags: list[str],
+    tools: list[ToolSpec],
+    directory: RunDirectory,
+    cgroup: Path | None,
 ) -> int:
-    return await Launcher(options, flags, tools, directory).run()
+    return await Launcher(options, flags, tools, directory, cgroup).run()
 
 
 if __name__ == "__main__":

@@ -242,6 +242,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         parent: the process that started it, without which it ends.
         sandboxed: whether to enter a sandbox first.
         syscall_filter: the descriptor of the system calls that may be made there.
+        cgroup: the folder of the cgroup that it moves to first, if there is one.
         once: whether to serve one call only.
         result_bytes: that a call may return.
         registry: the server's tools, which a tool without a sandbox may call.
@@ -253,6 +254,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     parent: int
     sandboxed: bool
     syscall_filter: int | None
+    cgroup: str | None = None
     once: bool
     result_bytes: int = RESULT_BYTES
     registry: list[ToolInfo] = []

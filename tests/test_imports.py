@@ -22,6 +22,7 @@ FLOORS = (
         "channel",
         "stream",
         "syscall_filter",
+        "cgroup",
         "processes",
         "supervision",
         "tools",

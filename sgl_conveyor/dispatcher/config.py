@@ -32,6 +32,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
         drain_s: seconds that running calls get when the server ends.
         result_bytes: that a call may return.
         unsafe: whether tools that run what a model wrote go without a sandbox.
+        cgroup: the folder of the cgroup whose children hold sandboxes, if one is delegated to us.
         log_level: of this process.
         hello_limit_s: seconds that the first worker of each tool may take to say hello.
         tap_limit_s: seconds that the tap's hello may come later than that of the HTTP hooks.
@@ -44,6 +45,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 5.0
     result_bytes: int = RESULT_BYTES
     unsafe: bool = False
+    cgroup: str | None = None
     log_level: str = "info"
     hello_limit_s: float = 60.0
     tap_limit_s: float = 10.0

@@ -57,7 +57,12 @@ class Dispatcher:
             self._http.use_tokenizer(str(directory.tokenizer))
         registry = [info_of(spec) for spec in config.tools]
         limit = self._result_bytes = config.result_bytes
-        host = LocalHost(unsafe=config.unsafe, result_bytes=limit, registry=registry)
+        host = LocalHost(
+            unsafe=config.unsafe,
+            result_bytes=limit,
+            registry=registry,
+            cgroup=None if config.cgroup is None else Path(config.cgroup),
+        )
         self.pools = {s.name: WorkerPool(s, host, self, limit) for s in config.tools}
         self._checker = ValueChecker(self._supervisor)
         self._ids = CallIds(config.secret)

@@ -211,12 +211,15 @@ class WorkerPool:
                     shown_call(call),
                     how,
                 )
-            if self._can_restart(placement):
+            if worker.over_memory is None and self._can_restart(placement):
                 self._queue.restart(placement)
                 self._events.restarted(call)
                 continue
             self._queue.leave(placement)
-            self._events.lost(call, ToolError("WorkerLost", f"the tool's worker died ({how})"))
+            error = ToolError("WorkerLost", f"the tool's worker died ({how})")
+            if worker.over_memory is not None:
+                error = ToolError("MemoryLimit", worker.over_memory)
+            self._events.lost(call, error)
         self._assign()
 
     def _can_restart(self, placement: Placement) -> bool:

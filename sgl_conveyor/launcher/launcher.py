@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import signal
+from pathlib import Path
 
 import msgspec
 
@@ -38,6 +39,7 @@ class Launcher:
         sglang_flags: SGLang's.
         tools: what the server offers.
         directory: the run directory.
+        cgroup: whose children hold sandboxes; None if none is delegated to us.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Launcher:
         sglang_flags: list[str],
         tools: list[ToolSpec],
         directory: RunDirectory,
+        cgroup: Path | None,
     ) -> None:
         self._options = options
         self._sglang_flags = sglang_flags
@@ -68,6 +71,7 @@ class Launcher:
             drain_s=options.drain_s,
             result_bytes=options.result_mib * 1024**2,
             unsafe=options.unsafe,
+            cgroup=None if cgroup is None else str(cgroup),
             log_level=options.log_level,
         )
         self._dispatcher = DispatcherProcess(config, self._heard)

@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 import traceback
+from pathlib import Path
 
 import msgspec
 
@@ -74,13 +75,16 @@ def _serve(config: WorkerConfig) -> int:
     channel = socket.socket(fileno=config.channel)
     # A program that the tool starts has no business with it.
     channel.set_inheritable(False)
+    from sgl_conveyor.worker.confinement import apply_limits, give_way
+    from sgl_conveyor.worker.landlock import restrict_files
     from sgl_conveyor.worker.loading import load_tool
     from sgl_conveyor.worker.loop import Served, serve
 
+    if config.sandboxed:
+        # What the tool imports may start threads, and those would stay outside.
+        restrict_files()
     tool = load_tool(config.spec.source)
     if config.sandboxed:
-        from sgl_conveyor.worker.sandbox import apply_limits, give_way
-
         give_way()
         apply_limits(config.spec.limits)
     elif config.spec.limits.memory_bytes is not None:
@@ -96,8 +100,12 @@ def _serve(config: WorkerConfig) -> int:
 
 def _enter_sandbox(config: WorkerConfig) -> None:
     # Only what it takes: the process that is within imports the rest, and this one is gone then.
-    from sgl_conveyor.worker.sandbox import command, leave_keyring
+    from sgl_conveyor.cgroup import enter
+    from sgl_conveyor.worker.confinement import leave_keyring
+    from sgl_conveyor.worker.sandbox import command
 
+    if config.cgroup is not None:
+        enter(Path(config.cgroup))
     leave_keyring()
     assert config.syscall_filter is not None
     within = msgspec.structs.replace(config, inside=True)

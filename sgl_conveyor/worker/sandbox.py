@@ -8,12 +8,8 @@ namespace, in which no further one can be made. An ordinary user needs only one.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import importlib.util
-import math
 import os
-import resource
 import secrets
 import shutil
 import subprocess
@@ -22,18 +18,14 @@ from pathlib import Path
 
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import file_of
-from sgl_conveyor.specs import Limits
 from sgl_conveyor.syscall_filter import compiled_filter
 from sgl_conveyor.worker.scratch import mount_scratch
 
-#: Size of the largest file (bytes).
-_FILE_BYTES = 64 * 1024**2
-_PROCESSES = 64
-_OPEN_FILES = 256
 _CHECK_LIMIT_S = 30.0
-#: The number of the system call `keyctl`, and what it is asked for.
-_KEYCTL = {"x86_64": 250, "aarch64": 219}
-_JOIN_SESSION_KEYRING = 1
+
+#: A program could take back through it the share of the cores that the host gave its session.
+#: Only the last bubblewrap can do this: it writes there itself before.
+_READ_ONLY_PROC = ("--remount-ro", "/proc")
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
@@ -64,7 +56,7 @@ def command(
     last = ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
     last += ["--seccomp", str(syscall_filter)]
     if os.getuid() != 0:
-        view += [*last, "--uid", "65534", "--gid", "65534"]
+        view += [*last, "--uid", "65534", "--gid", "65534", *_READ_ONLY_PROC]
         return [bwrap, "--args", _descriptor_of(view), "--", *inside]
     user = str(_unused_user())
     view += ["--cap-drop", "ALL"]
@@ -76,7 +68,8 @@ def command(
     ]  # fmt: skip
     return [
         bwrap, "--args", _descriptor_of(view), "--", *become,
-        bwrap, "--die-with-parent", *last, "--dev-bind", "/", "/", "--", *inside,
+        bwrap, "--die-with-parent", *last, "--dev-bind", "/", "/", *_READ_ONLY_PROC,
+        "--", *inside,
     ]  # fmt: skip
 
 
@@ -89,49 +82,6 @@ def _descriptor_of(arguments: list[str]) -> str:
     descriptor = file_of("bwrap-arguments", data)
     os.set_inheritable(descriptor, True)
     return str(descriptor)
-
-
-def apply_limits(limits: Limits) -> None:
-    """Limit this process and all that it starts; it cannot raise the limits again.
-
-    Args:
-        limits: the tool's limits.
-    """
-    cpu = max(60, math.ceil(4 * limits.timeout_s))
-    for kind, value in (
-        (resource.RLIMIT_AS, limits.memory_bytes or resource.RLIM_INFINITY),
-        (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_NPROC, _PROCESSES),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (value, value))
-
-
-def leave_keyring() -> None:
-    """Leave the keys of who started this process, for this one and all that it starts.
-
-    Raises:
-        ConfigurationError: this processor is none that we know.
-        OSError: the kernel has keys, and would not give a new keyring.
-    """
-    number = _KEYCTL.get(os.uname().machine)
-    if number is None:
-        raise ConfigurationError(f"no sandbox is made on a processor like {os.uname().machine}")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, _JOIN_SESSION_KEYRING, None) < 0:
-        error = ctypes.get_errno()
-        if error != errno.ENOSYS:
-            raise OSError(error, f"no new keyring: {os.strerror(error)}")
-
-
-def give_way() -> None:
-    """Give way to what else wants a core, from now on, with all that this process starts.
-
-    Where Linux shares cores out by session first (sched_autogroup), that is within the session.
-    """
-    os.nice(19)
 
 
 def check() -> None:

@@ -52,40 +52,40 @@ def test_a_worker_ends_whose_parent_ended_before_it_began() -> None:
 
 class TestMemory:
     def test_a_process_that_is_gone_holds_nothing(self) -> None:
-        from sgl_conveyor.dispatcher.hosts.process import memory_of
+        from sgl_conveyor.dispatcher.hosts.weight import weight_of
 
         process = subprocess.Popen([sys.executable, "-c", ""])
         process.wait()
-        assert memory_of(process.pid, 0) == 0
+        assert weight_of(process.pid, 0).memory_bytes == 0
 
     def test_a_process_counts_with_what_it_started(self) -> None:
-        from sgl_conveyor.dispatcher.hosts.process import memory_of
+        from sgl_conveyor.dispatcher.hosts.weight import weight_of
 
-        before = memory_of(os.getpid(), 0)
+        before = weight_of(os.getpid(), 0).memory_bytes
         source = "x = b'x' * 50_000_000; print(flush=True); input()"
         child = subprocess.Popen(
             [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert child.stdout is not None
         child.stdout.readline()
-        assert memory_of(os.getpid(), 0) - before > 45_000_000
+        assert weight_of(os.getpid(), 0).memory_bytes - before > 45_000_000
         child.communicate(b"\n", timeout=30)
 
     def test_memory_that_cannot_be_read_is_an_error_and_not_zero(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from sgl_conveyor.dispatcher.hosts import process
+        from sgl_conveyor.dispatcher.hosts import weight
         from sgl_conveyor.errors import HostError
 
         def denied(pid: int) -> int:
             raise PermissionError(pid)
 
-        monkeypatch.setattr(process, "_resident", denied)
+        monkeypatch.setattr(weight, "_resident", denied)
         with pytest.raises(HostError, match="cannot be read"):
-            process.memory_of(os.getpid(), 0)
+            weight.weight_of(os.getpid(), 0)
 
     def test_what_was_started_by_threads_and_what_lost_its_parent_counts_too(self) -> None:
-        from sgl_conveyor.dispatcher.hosts.process import with_all_below
+        from sgl_conveyor.dispatcher.hosts.weight import with_all_below
 
         source = (
             "import os, subprocess, sys, threading, time\n"
@@ -110,10 +110,10 @@ class TestMemory:
     def test_a_process_that_hides_what_it_shares_counts_in_full(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from sgl_conveyor.dispatcher.hosts.process import memory_of
+        from sgl_conveyor.dispatcher.hosts.weight import weight_of
 
         def denied(process: psutil.Process) -> None:
             raise psutil.AccessDenied(process.pid)
 
         monkeypatch.setattr(psutil.Process, "memory_full_info", denied)
-        assert memory_of(os.getpid(), 0) > 10_000_000
+        assert weight_of(os.getpid(), 0).memory_bytes > 10_000_000

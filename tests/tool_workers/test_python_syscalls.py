@@ -146,7 +146,7 @@ def test_it_gives_way_for_good(conveyor: Harness) -> None:
 
 def test_the_keys_of_who_started_it_are_left_behind() -> None:
     source = (
-        "import ctypes\nfrom sgl_conveyor.worker.sandbox import leave_keyring\n"
+        "import ctypes\nfrom sgl_conveyor.worker.confinement import leave_keyring\n"
         "keyring = lambda: ctypes.CDLL(None).syscall(NUMBER, 0, -3, 1)\n"
         "before = keyring()\nleave_keyring()\nprint(before == -1 or keyring() != before)\n"
     ).replace("NUMBER", str(number_of("keyctl")))

@@ -36,6 +36,8 @@ class Worker(ABC):
         self.used = False
         #: Whether it must get no further call: it is being ended.
         self.retired = False
+        #: Why its host ended it, if that was for its memory; known when it is gone.
+        self.over_memory: str | None = None
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from sgl_conveyor.dispatcher.hosts.host import Host, Listener, Worker
 from sgl_conveyor.dispatcher.hosts.process import LocalWorker
@@ -16,6 +17,7 @@ class LocalHost(Host):
         unsafe: whether tools that run what a model wrote go without a sandbox.
         result_bytes: that a call may return.
         registry: the tools that a worker without a sandbox may call.
+        cgroup: whose children hold sandboxes; None if none is delegated to us.
     """
 
     def __init__(
@@ -24,7 +26,9 @@ class LocalHost(Host):
         unsafe: bool,
         result_bytes: int = RESULT_BYTES,
         registry: list[ToolInfo] | None = None,
+        cgroup: Path | None = None,
     ) -> None:
+        self._cgroup = cgroup
         self._registry = registry or []
         self._result_bytes = result_bytes
         self._unsafe = unsafe
@@ -37,6 +41,7 @@ class LocalHost(Host):
             sandboxed=spec.sandbox and not self._unsafe,
             registry=[] if spec.sandbox else self._registry,
             result_bytes=self._result_bytes,
+            cgroup=self._cgroup,
             listener=listener,
         )
         started(worker)

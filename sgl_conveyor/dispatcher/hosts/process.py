@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from sgl_conveyor import messages as m
+from sgl_conveyor.cgroup import SandboxGroup
 from sgl_conveyor.dispatcher.hosts.host import Listener, Worker
-from sgl_conveyor.errors import HostError, ProtocolError
+from sgl_conveyor.dispatcher.hosts.priority import lower_sessions_below
+from sgl_conveyor.dispatcher.hosts.weight import weight_of
+from sgl_conveyor.errors import ProtocolError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import ToolInfo, ToolSpec
 from sgl_conveyor.stream import FrameSocket
@@ -26,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of text that may wait for a worker that is behind.
 _WAITING_TEXT_BYTES = 16 * 1024 * 1024
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: Seconds of a core that a sandbox may take before it gives way: what a program does usually ends
+#: before, and would be slow beside others from its start on.
+_FAIR_PROCESSOR_S = 1.0
 #: Bytes of a worker's stderr that are kept for the message about its end.
 _STDERR_TAIL = 4096
 
@@ -39,6 +43,7 @@ class LocalWorker(Worker):
         sandboxed: whether it runs in a sandbox.
         registry: the tools that it may call.
         result_bytes: that a call may return.
+        cgroup: whose children hold sandboxes; None if none is delegated to us.
         listener: hears what it says.
     """
 
@@ -49,9 +54,13 @@ class LocalWorker(Worker):
         sandboxed: bool,
         registry: list[ToolInfo],
         result_bytes: int,
+        cgroup: Path | None,
         listener: Listener,
     ) -> None:
         super().__init__(spec, sandboxed=sandboxed)
+        self._cgroup = cgroup if sandboxed else None
+        self._group: SandboxGroup | None = None
+        self._gives_way = not sandboxed or cgroup is not None
         self._result_bytes = result_bytes
         self._registry = registry
         self._listener = listener
@@ -65,7 +74,26 @@ class LocalWorker(Worker):
         return self._process.pid if self._process is not None else None
 
     async def live(self) -> str:
-        """Start the process, which says hello on its own; return how it ended, when it has."""
+        """Start the process, which says hello on its own; return how it ended, when it has.
+
+        Raises:
+            OSError: it could not be started.
+        """
+        if self._cgroup is None:
+            return await self._live()
+        # What the kernel does for this may take milliseconds.
+        group = await asyncio.to_thread(SandboxGroup, self._cgroup, self.spec.limits)
+        self._group = group
+        try:
+            how = await self._live()
+            if group.ran_out_of_memory:
+                limit = self.spec.limits.memory_bytes
+                self.over_memory = f"the tool's processes hold more than {limit} bytes together"
+            return how
+        finally:
+            await asyncio.to_thread(group.remove)
+
+    async def _live(self) -> str:
         ours, its = socket.socketpair()
         with contextlib.closing(its), contextlib.ExitStack() as if_it_fails:
             if_it_fails.callback(ours.close)
@@ -104,6 +132,7 @@ class LocalWorker(Worker):
             parent=os.getpid(),
             sandboxed=self.sandboxed,
             syscall_filter=allowed,
+            cgroup=None if self._group is None else str(self._group.folder),
             once=self.spec.sandbox,
             result_bytes=self._result_bytes,
             registry=self._registry,
@@ -191,71 +220,13 @@ class LocalWorker(Worker):
         if self.pid is None:
             return 0
         # It reads /proc, which takes milliseconds on a machine with many processes.
-        return await asyncio.to_thread(memory_of, self.pid, enough)
+        return await asyncio.to_thread(self._weigh, self.pid, enough)
 
-
-def memory_of(pid: int, enough: int) -> int:
-    """Memory of a process and all that it started (bytes); 0 if it is gone.
-
-    Pages that several processes share count once, if that makes a difference and can be read.
-
-    Args:
-        pid: the process.
-        enough: below this, the quicker sum that counts shared pages more than once will do.
-
-    Raises:
-        HostError: a process is there and its memory cannot be read.
-    """
-    try:
-        resident = {process: _resident(process) for process in with_all_below(pid)}
-    except (psutil.Error, OSError) as error:
-        raise HostError(f"the memory of process {pid} cannot be read: {error}") from error
-    if sum(resident.values()) <= enough:
-        return sum(resident.values())
-    return sum(_proportional(process, size) for process, size in resident.items())
-
-
-def with_all_below(pid: int) -> list[int]:
-    """A process and all that it started, as far as they are there.
-
-    Raises:
-        OSError: the system does not say.
-        psutil.Error: the same.
-    """
-    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
-        # A kernel without these lists; the way over all processes takes milliseconds.
-        try:
-            return [pid, *(p.pid for p in psutil.Process(pid).children(recursive=True))]
-        except psutil.NoSuchProcess:
-            return []
-    found, left = [], [pid]
-    while left:
-        process = left.pop()
-        found.append(process)
-        # Its children are those of its threads; both may end at any time.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for thread in os.listdir(f"/proc/{process}/task"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    children = Path(f"/proc/{process}/task/{thread}/children").read_text()
-                    left += map(int, children.split())
-    return found
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def _proportional(pid: int, resident: int) -> int:
-    """With a part of each shared page; all of it for a process that hides how it shares them."""
-    try:
-        return int(psutil.Process(pid).memory_full_info().pss)
-    except psutil.NoSuchProcess:
-        return 0
-    except (psutil.Error, OSError):
-        return resident
+    def _weigh(self, pid: int, enough: int) -> int:
+        weight = weight_of(pid, enough)
+        if not self._gives_way and weight.processor_s > _FAIR_PROCESSOR_S:
+            self._gives_way = lower_sessions_below(pid, weight.processes)
+        return weight.memory_bytes
 
 
 def _signal_name(number: int) -> str:
