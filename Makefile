@@ -23,7 +23,7 @@ PYTEST = .venv/bin/pytest -m "not server"
 SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
 	tests/runtime tests/tool_workers/test_planning_grammar.py \
 	tests/bench/measure/test_tap_cost.py tests/bench/measure/test_requests_at_once_and_aborts.py
-PROCESS_TESTS = tests/dispatcher tests/worker $(wildcard tests/tool_workers/test_python*.py)
+PROCESS_TESTS = tests/dispatcher tests/worker tests/conformance $(wildcard tests/tool_workers/test_python*.py)
 ignored = $(addprefix --ignore=,$(1))
 
 types:

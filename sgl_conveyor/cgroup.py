@@ -51,10 +51,9 @@ def take_over() -> Path:
         raise ConfigurationError(f"this user may not write {folder}")
     if _read(folder / "cgroup.procs").split() != [str(os.getpid())]:
         raise ConfigurationError(f"processes of others are in {folder}")
-    _remove_left(folder)
     server = folder / _SERVER
     try:
-        server.mkdir(exist_ok=True)
+        server.mkdir()
         enter(server)
         controllers = " ".join(f"+{name}" for name in _CONTROLLERS)
         (folder / "cgroup.subtree_control").write_text(controllers)
@@ -119,9 +118,18 @@ class SandboxGroup:
         Raises:
             OSError: the kernel does not say.
         """
-        words = _read(self.folder / "memory.events").split()
+        words = (self.folder / "memory.events").read_text().split()
         counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
         return counts["oom_kill"] > 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the kernel counts for it: of processes, files in memory, and for its own use.
+
+        Raises:
+            OSError: the kernel does not say.
+        """
+        return int((self.folder / "memory.current").read_text())
 
     def remove(self) -> None:
         """End all that is in it, and remove it; this waits for the kernel.
@@ -145,13 +153,6 @@ def _remove(folder: Path) -> None:
             time.sleep(_LOOK_S)
         else:
             return
-
-
-def _remove_left(folder: Path) -> None:
-    """Remove what an earlier server has left, that was ended in the midst of it."""
-    for left in [folder / _SERVER, *folder.glob(f"{_SANDBOX}*")]:
-        with contextlib.suppress(OSError):
-            left.rmdir()
 
 
 def _own_folder() -> Path:

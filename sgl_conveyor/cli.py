@@ -36,6 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tools.add_argument("--tools-config", type=Path, metavar="FILE.toml", help="as the server's")
     tools.add_argument("--json", action="store_true", help="in the OpenAI function format")
+    commands.add_parser(
+        "doctor",
+        help="check what the sandbox keeps on this machine; exit code 1: less than it should",
+        allow_abbrev=False,
+    )
     return parser
 
 
@@ -45,6 +50,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.command == "tools":
             return _tools(args.tools, args.tools_config, as_json=args.json)
+        if args.command == "doctor":
+            from rich.console import Console
+
+            from sgl_conveyor.conformance.doctor import run_doctor
+
+            return run_doctor(Console())
         from sgl_conveyor.demo import run_demo
 
         return run_demo(args.url, repeat=args.repeat, json_file=args.json, plain=args.plain)

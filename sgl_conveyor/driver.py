@@ -58,7 +58,8 @@ CallLater = Callable[[float, Callable[[], None]], Timer]
 Check = Callable[[bytes | bytearray, Callable[[str | None], None]], None]
 
 
-def _check_at_once(value: bytes | bytearray, then: Callable[[str | None], None]) -> None:
+def check_at_once(value: bytes | bytearray, then: Callable[[str | None], None]) -> None:
+    """Check a value here and now; for a large one this takes a while."""
     then(why_no_json(value))
 
 
@@ -86,7 +87,7 @@ class CallDriver:
         stop_decoding: Callable[[], None],
         settled: Callable[[], None],
         result_bytes: int = RESULT_BYTES,
-        check: Check = _check_at_once,
+        check: Check = check_at_once,
     ) -> None:
         self.life = life
         self._name = name

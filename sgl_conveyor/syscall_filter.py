@@ -15,6 +15,9 @@ import tempfile
 
 from sgl_conveyor.errors import ConfigurationError
 
+#: As libseccomp calls it.
+THIS_PROCESSOR = 0
+
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 _CMP_EQ, _CMP_MASKED_EQ = 4, 7
@@ -69,6 +72,12 @@ userfaultfd vhangup vmsplice
 """.split()  # noqa: SIM905  (a list of words)
 
 
+class _Version(ctypes.Structure):
+    """libseccomp's `struct scmp_version`."""
+
+    _fields_ = tuple((name, ctypes.c_uint) for name in ("major", "minor", "micro"))
+
+
 class _Comparison(ctypes.Structure):
     """libseccomp's `struct scmp_arg_cmp`."""
 
@@ -80,9 +89,24 @@ class _Comparison(ctypes.Structure):
     )
 
 
+def library_version() -> str:
+    """The version of libseccomp.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
+    library = _library()
+    library.seccomp_version.restype = ctypes.POINTER(_Version)
+    version = library.seccomp_version().contents
+    return f"{version.major}.{version.minor}.{version.micro}"
+
+
 @functools.cache
-def compiled_filter() -> bytes:
-    """The filter for this processor, as the kernel takes it.
+def compiled_filter(processor: int = THIS_PROCESSOR) -> bytes:
+    """The filter for a kind of processor, as the kernel takes it.
+
+    Args:
+        processor: its number in the kernel's `AUDIT_ARCH_` names.
 
     Raises:
         ConfigurationError: libseccomp is not there, or cannot make it.
@@ -92,6 +116,9 @@ def compiled_filter() -> bytes:
     if not context:
         raise ConfigurationError("libseccomp made no filter: is its version 2.5 or newer?")
     try:
+        # What cannot be added is this one, by its own number: it is there already.
+        if library.seccomp_arch_add(context, processor) == 0:
+            library.seccomp_arch_remove(context, THIS_PROCESSOR)
         library.seccomp_attr_set(context, _OPTIMIZE, _BINARY_TREE)
         for name in _ALLOWED:
             _add(library, context, _ALLOW, name)
@@ -118,6 +145,8 @@ def _library() -> ctypes.CDLL:
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_release.argtypes = [ctypes.c_void_p]
+    for change in (library.seccomp_arch_add, library.seccomp_arch_remove):
+        change.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
     library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
     library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.seccomp_rule_add_array.argtypes = [

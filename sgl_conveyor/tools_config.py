@@ -15,7 +15,7 @@ from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.specs import ToolSpec
 
 _DESCRIBE_LIMIT_S = 120.0
-_CHECK_LIMIT_S = 60.0
+_CHECK_LIMIT_S = 120.0
 
 
 class ToolOverrides(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -133,12 +133,12 @@ def describe_tools(sources: list[str]) -> list[ToolSpec]:
 
 
 def check_sandbox() -> None:
-    """Make a sandbox once.
+    """Make a sandbox once, and check what it keeps.
 
     Raises:
-        ConfigurationError: it cannot be made; the message says why.
+        ConfigurationError: it cannot be made, or keeps less than it should; the message says why.
     """
-    _run([sys.executable, "-m", "sgl_conveyor.worker", "--check-sandbox"], _CHECK_LIMIT_S)
+    _run([sys.executable, "-m", "sgl_conveyor.conformance"], _CHECK_LIMIT_S)
 
 
 def worker_environment() -> dict[str, str]:

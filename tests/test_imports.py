@@ -43,7 +43,7 @@ FLOORS = (
     # The processes.
     {"frontend", "runtime", "dispatcher", "worker"},
     # What puts processes together: the launcher, its configuration, the public names, the commands.
-    {"tools_config", "launcher", "launch_server", "testing", "demo", "cli", ""},
+    {"tools_config", "launcher", "launch_server", "testing", "conformance", "demo", "cli", ""},
 )
 PROCESSES = FLOORS[3]
 PURE = {"units", "theory", "life", "events", "record"}

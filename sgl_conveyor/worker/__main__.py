@@ -18,13 +18,12 @@ from sgl_conveyor.processes import die_with, file_of
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the three tasks of this module; returns the exit code."""
+    """Run one of the two tasks of this module; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sgl_conveyor.worker")
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument(
         "--describe", nargs="+", metavar="TOOL", help="print the tools' descriptions as JSON"
     )
-    task.add_argument("--check-sandbox", action="store_true", help="make a sandbox, or say why not")
     task.add_argument(
         "--serve",
         metavar="TOOL",
@@ -35,11 +34,6 @@ def main(argv: list[str]) -> int:
     try:
         if args.describe:
             return _describe(args.describe)
-        if args.check_sandbox:
-            from sgl_conveyor.worker.sandbox import check
-
-            check()
-            return 0
         return _serve(msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerConfig))
     except ConfigurationError as error:
         print(error, file=sys.stderr)

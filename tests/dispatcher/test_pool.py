@@ -307,6 +307,17 @@ def test_any_failure_to_read_it_counts_and_one_alone_harms_nobody() -> None:
     with_pool(test, memory_bytes=1000)
 
 
+def test_a_call_that_the_system_ended_for_its_memory_says_so_and_is_not_begun_again() -> None:
+    async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
+        pool.open("call", "region")
+        host.workers[0].over_memory = "it holds more than 1000 bytes"
+        host.workers[0].kill()
+        await until(lambda: events.errors)
+        assert events.errors == [ToolError("MemoryLimit", "it holds more than 1000 bytes")]
+
+    with_pool(test, replayable=True, memory_bytes=1000)
+
+
 # --- starts ----------------------------------------------------------------------------------
 
 

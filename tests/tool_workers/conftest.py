@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +14,8 @@ from tests.tool_workers.python_calls import MIB
 def conveyor() -> Iterator[Harness]:
     # A sandbox gives way to whatever else runs here: its time limit is no test's.
     limits = {"timeout_s": 30.0, "memory_bytes": 512 * MIB}
-    os.environ["CONVEYOR_TEST_SECRET"] = "the server's own"
     with dispatcher(["python"], limits=limits) as harness:
         yield harness
-    del os.environ["CONVEYOR_TEST_SECRET"]
 
 
 @pytest.fixture(scope="module")

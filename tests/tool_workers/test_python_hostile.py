@@ -1,29 +1,13 @@
-"""The python tool: what hostile code cannot do."""
+"""The python tool: what hostile code cannot do, besides what tests/conformance tries."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
-
-import pytest
 
 from sgl_conveyor import messages as m
 from tests.dispatcher.harness import Harness, wait_until
 from tests.tool_workers.python_calls import run, value
 
-#: Each file must raise inside: what it tries must not work.
-HOSTILE = sorted((Path(__file__).parent / "hostile").glob("*.py"))
-
 
 class TestHostileCode:
-    @pytest.mark.parametrize("attempt", HOSTILE, ids=lambda path: path.stem)
-    def test_code_that(self, conveyor: Harness, attempt: Path) -> None:
-        source = attempt.read_text().replace("HOME", os.path.expanduser("~"))
-        view = run(conveyor, source + "print('done it')\n")
-        assert view.outcome.error is not None, view.outcome
-        assert "done it" not in (view.outcome.value or "")
-        assert value(conveyor, "print('next')\n") == "next\n"
-
     def test_code_that_never_ends_is_ended(self, impatient: Harness) -> None:
         view = run(impatient, "while True:\n    pass\n")
         assert view.outcome.error.type == "ToolTimeout"
@@ -44,27 +28,6 @@ class TestHostileCode:
         view = run(conveyor, source)
         assert view.outcome.error.type == "MemoryLimit"
         assert value(conveyor, "print('next')\n") == "next\n"
-
-    def test_our_environment_is_not_seen(self, conveyor: Harness) -> None:
-        source = (
-            "import os, glob\nseen = str(dict(os.environ))\n"
-            "for name in glob.glob('/proc/*/environ'):\n"
-            "    try:\n        seen += open(name).read()\n    except OSError:\n        pass\n"
-            "print('SECRET' in seen, 'CONVEYOR_RUN' in seen)\n"
-        )
-        assert value(conveyor, source) == "False False\n"
-
-    def test_no_socket_of_ours_is_seen(self, conveyor: Harness) -> None:
-        source = (
-            "import os, stat\nfound = []\n"
-            "for root, folders, files in os.walk('/'):\n"
-            "    folders[:] = [] if root in ('/proc', '/usr', '/sys') else folders\n"
-            "    for name in files:\n"
-            "        path = os.path.join(root, name)\n"
-            "        if stat.S_ISSOCK(os.lstat(path).st_mode): found.append(path)\n"
-            "print(found)\n"
-        )
-        assert value(conveyor, source) == "[]\n"
 
     def test_what_a_call_leaves_is_not_there_for_the_next(self, conveyor: Harness) -> None:
         plant = (

@@ -60,7 +60,7 @@ class LocalWorker(Worker):
         super().__init__(spec, sandboxed=sandboxed)
         self._cgroup = cgroup if sandboxed else None
         self._group: SandboxGroup | None = None
-        self._gives_way = not sandboxed or cgroup is not None
+        self._gives_way = not sandboxed
         self._result_bytes = result_bytes
         self._registry = registry
         self._listener = listener
@@ -219,6 +219,8 @@ class LocalWorker(Worker):
     async def memory_bytes(self, enough: int) -> int:
         if self.pid is None:
             return 0
+        if self._group is not None:
+            return self._group.memory_bytes
         # It reads /proc, which takes milliseconds on a machine with many processes.
         return await asyncio.to_thread(self._weigh, self.pid, enough)
 
