@@ -21,7 +21,7 @@ from sgl_conveyor.launcher.address import check_address
 from sgl_conveyor.launcher.descendants import become_subreaper, kill_all
 from sgl_conveyor.launcher.flags import Options, parse
 from sgl_conveyor.launcher.launcher import READY, Launcher
-from sgl_conveyor.processes import configure_logging
+from sgl_conveyor.processes import configure_logging, raise_descriptor_limit
 from sgl_conveyor.runtime.refusals import check_environment
 from sgl_conveyor.specs import ToolSpec
 from sgl_conveyor.tools_config import (
@@ -50,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"sgl_conveyor: {error}", file=sys.stderr)
         return 2
+    # Each worker takes some of the dispatcher's descriptors; 1024 would be few.
+    raise_descriptor_limit()
     become_subreaper()
     try:
         return asyncio.run(_serve(options, flags, tools, directory, cgroup))

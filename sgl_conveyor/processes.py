@@ -1,10 +1,11 @@
-"""What every process of ours does to itself: die with its parent, log as SGLang does."""
+"""What processes of ours do to themselves: die with their parent, log as SGLang does."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable
 
@@ -57,6 +58,12 @@ def file_of(name: str, data: bytes) -> int:
         file.write(data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process, and all that it starts, open as many files as its hard limit allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def configure_logging(part: str, level: str) -> None:

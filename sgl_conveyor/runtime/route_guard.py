@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -66,7 +67,23 @@ def _again(came: list[Message], receive: Receive) -> Receive:
 
 
 def _is_own(origin: str, headers: Headers) -> bool:
-    return urlsplit(origin).netloc == headers.get("host")
+    """Whether a page is this server's own.
+
+    A foreign one can have its own name lead to this machine once it is loaded (DNS rebinding): its
+    origin is then what it asks. It cannot do so with an address, or with this machine's own name.
+    """
+    page = urlsplit(origin)
+    if page.netloc != headers.get("host"):
+        return False
+    return page.hostname == "localhost" or _is_address(page.hostname or "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _announced(headers: Headers) -> int:

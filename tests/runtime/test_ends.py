@@ -131,6 +131,11 @@ def test_the_death_of_the_launcher_ends_the_others(own_server: Server) -> None:
     assert still_running(parts, ORPHAN_LIMIT_S) == []
 
 
+def test_the_dispatcher_may_open_as_many_files_as_there_may_be(server: Server) -> None:
+    soft, hard = server.part("sgl_conveyor.dispatcher").rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard
+
+
 def test_a_signal_drains_and_ends_everything(server: Server) -> None:
     """The server that all tests share: this is the last of them."""
     parts = server.parts()

@@ -53,7 +53,15 @@ def test_a_foreign_website_is_answered_nothing(origin: str, method: str) -> None
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": URL}])
+def test_a_foreign_website_whose_name_leads_here_is_answered_nothing() -> None:
+    headers = {"Origin": "http://evil.example:30000", "Host": "evil.example:30000"}
+    assert ask("POST", "/conveyor/calls", headers=headers).status_code == 403
+
+
+LOCAL = {"Origin": "http://localhost:30000", "Host": "localhost:30000"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": URL}, LOCAL])
 def test_other_clients_and_pages_of_its_own_are_served(headers: dict[str, str]) -> None:
     assert ask("POST", "/conveyor/calls", headers=headers, content=b"xyz").text == "3"
 
