@@ -42,6 +42,11 @@ def test_a_tool_that_reads_its_standard_input_finds_nothing(tool: str) -> None:
         assert conveyor.run(tool, "x").outcome.value == ""
 
 
+def test_what_a_sandbox_writes_as_errors_is_read_and_not_logged() -> None:
+    with dispatcher(["tests.tools.slow:WritesErrorsInSandbox"]) as conveyor:
+        assert conveyor.run("writes_errors_in_sandbox", "x").outcome.value == "written"
+
+
 def test_a_worker_ends_whose_parent_ended_before_it_began() -> None:
     source = "from sgl_conveyor.processes import die_with; die_with(1); print('lives')"
     orphan = subprocess.run(

@@ -1,6 +1,7 @@
 """Tools that are slower than their text, or louder than the dispatcher reads."""
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -71,3 +72,14 @@ class WordyInSandbox(Wordy):
     __doc__ = Wordy.__doc__
 
     sandbox = True
+
+
+class WritesErrorsInSandbox(Tool):
+    """Writes more to its standard error than is read of it at once."""
+
+    sandbox = True
+
+    def finish(self) -> str:
+        for _ in range(5):
+            os.write(2, b"x" * 64 * 1024)
+        return "written"

@@ -33,6 +33,9 @@ _WAITING_TEXT_BYTES = 16 * 1024 * 1024
 _FAIR_PROCESSOR_S = 1.0
 #: Bytes of a worker's stderr that are kept for the message about its end.
 _STDERR_TAIL = 4096
+#: Bytes that are read of it at once, and seconds between two reads of a sandbox's.
+_STDERR_READ = 64 * 1024
+_STDERR_PAUSE_S = 0.05
 
 
 class LocalWorker(Worker):
@@ -160,9 +163,12 @@ class LocalWorker(Worker):
     async def _read_stderr(self, process: asyncio.subprocess.Process) -> None:
         """Keep the end of what a worker writes; log it all if the worker is trusted."""
         assert process.stderr is not None
-        while data := await process.stderr.read(_STDERR_TAIL):
+        while data := await process.stderr.read(_STDERR_READ):
             self._stderr = (self._stderr + data)[-_STDERR_TAIL:]
-            if not self.sandboxed:
+            if self.sandboxed and self.ready:
+                # A program may write without end.
+                await asyncio.sleep(_STDERR_PAUSE_S)
+            elif not self.sandboxed:
                 for line in data.decode(errors="replace").splitlines():
                     logger.warning("%s worker %s: %s", self.spec.name, self.pid, line)
 
