@@ -71,7 +71,7 @@ class Harness:
             zmq.Again: there is none in time.
         """
         self._seq += 1
-        self._name_requests()
+        self.name_requests()
         self.control.send(m.encode(make(self._seq, *arguments)))
         while True:
             answer = self._decoder.decode(self.control.recv())
@@ -99,7 +99,7 @@ class Harness:
         Raises:
             ConveyorError: it was refused.
         """
-        rid = self.rids[call] = f"{len(self._offsets):032x}"
+        rid = self.rids[call] = call[:32]
         self._offsets[call] = 0
         attached = self.ask(m.AttachRequest, call, rid, stop or [], False, True)
         if not isinstance(attached, m.Attached):
@@ -120,7 +120,7 @@ class Harness:
             self._offsets[call] += len(step)
             self.tap.send(m.encode(m.TapStep(time.monotonic(), [record])))
 
-    def _name_requests(self) -> None:
+    def name_requests(self) -> None:
         """Say now and then that all requests live, as the HTTP process does."""
         if time.monotonic() - self._named_at > _NAMING_INTERVAL_S:
             self._named_at = time.monotonic()
@@ -179,6 +179,7 @@ def dispatcher(
     unsafe: bool = False,
     environment: Mapping[str, str] | None = None,
     limits: Mapping[str, object] | None = None,
+    log: int | None = None,
 ) -> Iterator[Harness]:
     """Start a dispatcher with these tools; it is ended even when the body raises.
 
@@ -189,6 +190,7 @@ def dispatcher(
         unsafe: without sandboxes.
         environment: more variables for the workers.
         limits: what differs from each tool's own `Limits`.
+        log: the descriptor that it logs to; None: this process's own.
 
     Raises:
         ConveyorError: it did not start.
@@ -207,6 +209,7 @@ def dispatcher(
         [sys.executable, "-m", "sgl_conveyor.dispatcher"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=log,
         env=worker_environment(),
     )
     try:

@@ -1,0 +1,102 @@
+"""The tools of the fuzz run: two that do as they should, and one whose worker sends anything."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import threading
+from pathlib import Path
+from random import Random
+
+from bench.fuzz.sessions import stream_of, worker_frames
+from sgl_conveyor.tools import Tool
+
+ECHO = "bench.fuzz.tools:Echo"
+TARGET = "bench.fuzz.tools:Target"
+FUZZED = "bench.fuzz.tools:Fuzzed"
+#: Names the file whose text, if there is any, is the seed of what the next worker of `Fuzzed` says
+#: before its hello.
+BEFORE_HELLO = "CONVEYOR_FUZZ_BEFORE_HELLO"
+#: Seconds after its last session in which a call must come to its end: its worker may have said
+#: that it did already, and be left alone.
+_LEFT_ALONE_S = 1.0
+#: Seconds after the result until the last session.
+_AFTERWARDS_S = 0.01
+
+
+class Echo(Tool):
+    """Returns its text: the tool of the calls that must not be harmed."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+
+    async def on_text(self, delta: str) -> None:
+        self._text.append(delta)
+
+    async def finish(self) -> str:
+        return "".join(self._text)
+
+
+class Target(Echo):
+    """The same: the tool of the calls that are created in SGLang's name."""
+
+
+class Fuzzed(Tool):
+    """Each line is `WHEN SEED OTHER-CALL ...`: what its worker says then, beside what it should.
+
+    WHEN is `line`, while the region is decoded, `finish`, or `after` the result.
+    """
+
+    def __init__(self) -> None:
+        self._later: list[str] = []
+        self._end: threading.Timer | None = None
+
+    def on_line(self, line: str) -> None:
+        when = line.partition(" ")[0]
+        if self._end is None:
+            self._end = threading.Timer(_LEFT_ALONE_S, os._exit, (0,))
+            self._end.daemon = True
+            self._end.start()
+        if when == "line":
+            self._say(line)
+        else:
+            self._later.append(line)
+
+    def finish(self) -> int:
+        if self._end is not None:
+            self._end.cancel()
+        for line in self._later:
+            if line.startswith("finish"):
+                self._say(line)
+            else:
+                threading.Timer(_AFTERWARDS_S, self._say, (line,)).start()
+        return len(self._later)
+
+    def abort(self, reason: str) -> None:
+        if self._end is not None:
+            self._end.cancel()
+
+    def _say(self, line: str) -> None:
+        _, seed, *others = line.split()
+        random = Random(seed)
+        _write(stream_of(random, worker_frames(random, self.call.id, others)))
+
+
+def _write(pieces: list[bytes]) -> None:
+    """Write on the channel of this process, if it is a worker's."""
+    for channel in [o for o in gc.get_objects() if isinstance(o, socket.socket)]:
+        if channel.family == socket.AF_UNIX:
+            for piece in pieces:
+                channel.sendall(piece)
+
+
+def _before_hello() -> None:
+    file = Path(os.environ.get(BEFORE_HELLO, os.devnull))
+    if file.is_file() and (seed := file.read_text()):
+        file.write_text("")
+        random = Random(seed)
+        _write(stream_of(random, worker_frames(random, "0" * 48, [])))
+
+
+_before_hello()
