@@ -1,4 +1,4 @@
-"""The dispatcher's log, read while it is written: its different sentences, and its tracebacks."""
+"""The dispatcher's log, read while it is written: its sentences, and what must not be there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections import Counter, deque
 
 from bench.fuzz.reasons import reason_of
 
-_TRACEBACK = "Traceback (most recent call last)"
+#: An exception that nobody expected, in the dispatcher itself; a worker that must not be harmed.
+_WRONG = re.compile(r"Traceback \(most recent call last\)|.*\] (killing )?(echo|target) worker")
 _LINE = re.compile(r"\[[-\d]+ [:\d]+ conveyor\] ")
 _PIPE_BYTES = 1024 * 1024
 _KEPT_LINES = 30
@@ -31,17 +32,17 @@ class Log:
         self.reasons: Counter[str] = Counter()
         #: The last lines.
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
-        #: The lines of the first traceback, and what led to it: an exception that nobody expected.
-        self.traceback: list[str] = []
+        #: The first thing that must not be there, with some lines before and after it.
+        self.wrong: list[str] = []
 
     def _read(self) -> None:
         for line in self._file:
             self.lines += 1
             self.last.append(line.rstrip())
-            if _TRACEBACK in line and not self.traceback:
-                self.traceback = list(self.last)[-3:]
-            elif self.traceback and len(self.traceback) < _KEPT_LINES:
-                self.traceback.append(line.rstrip())
+            if _WRONG.match(line) and not self.wrong:
+                self.wrong = list(self.last)[-3:]
+            elif self.wrong and len(self.wrong) < _KEPT_LINES:
+                self.wrong.append(line.rstrip())
             if (found := _LINE.match(line)) is None:
                 continue
             reason = reason_of(line[found.end() :].rstrip())

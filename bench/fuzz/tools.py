@@ -8,6 +8,7 @@ import socket
 import threading
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 from bench.fuzz.sessions import stream_of, worker_frames
 from sgl_conveyor.tools import Tool
@@ -18,8 +19,7 @@ FUZZED = "bench.fuzz.tools:Fuzzed"
 #: Names the file whose text, if there is any, is the seed of what the next worker of `Fuzzed` says
 #: before its hello.
 BEFORE_HELLO = "CONVEYOR_FUZZ_BEFORE_HELLO"
-#: Seconds after its last session in which a call must come to its end: its worker may have said
-#: that it did already, and be left alone.
+#: Seconds after its last session in which a worker must get another call.
 _LEFT_ALONE_S = 1.0
 #: Seconds after the result until the last session.
 _AFTERWARDS_S = 0.01
@@ -48,39 +48,39 @@ class Fuzzed(Tool):
     WHEN is `line`, while the region is decoded, `finish`, or `after` the result.
     """
 
+    #: Ends this process: it may have said that a call is over, and be left alone with it.
+    _end: ClassVar[threading.Timer | None] = None
+
     def __init__(self) -> None:
         self._later: list[str] = []
-        self._end: threading.Timer | None = None
+
+    def open(self) -> None:
+        if Fuzzed._end is not None:
+            Fuzzed._end.cancel()
 
     def on_line(self, line: str) -> None:
-        when = line.partition(" ")[0]
-        if self._end is None:
-            self._end = threading.Timer(_LEFT_ALONE_S, os._exit, (0,))
-            self._end.daemon = True
-            self._end.start()
-        if when == "line":
-            self._say(line)
+        if line.startswith("line"):
+            _write(self._pieces(line))
         else:
             self._later.append(line)
 
     def finish(self) -> int:
-        if self._end is not None:
-            self._end.cancel()
         for line in self._later:
+            pieces = self._pieces(line)
             if line.startswith("finish"):
-                self._say(line)
+                _write(pieces)
             else:
-                threading.Timer(_AFTERWARDS_S, self._say, (line,)).start()
+                threading.Timer(_AFTERWARDS_S, _write, (pieces,)).start()
         return len(self._later)
 
-    def abort(self, reason: str) -> None:
-        if self._end is not None:
-            self._end.cancel()
-
-    def _say(self, line: str) -> None:
+    def _pieces(self, line: str) -> list[bytes]:
+        self.open()
+        Fuzzed._end = threading.Timer(_LEFT_ALONE_S, os._exit, (0,))
+        Fuzzed._end.daemon = True
+        Fuzzed._end.start()
         _, seed, *others = line.split()
         random = Random(seed)
-        _write(stream_of(random, worker_frames(random, self.call.id, others)))
+        return stream_of(random, worker_frames(random, self.call.id, others))
 
 
 def _write(pieces: list[bytes]) -> None:

@@ -73,8 +73,8 @@ class Watch:
         """
         if (code := self._client.process.poll()) is not None:
             return f"the dispatcher ended with exit code {code}"
-        if self._log.traceback:
-            return "an exception that nobody expected: " + "\n".join(self._log.traceback)
+        if self._log.wrong:
+            return "in the dispatcher's log:\n" + "\n".join(self._log.wrong)
         began = time.monotonic()
         self._client.ask(m.ReadCall, "", 0.0)
         self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - began)
