@@ -11,9 +11,8 @@ from bench.measure.harness import Harness
 from sgl_conveyor import messages as m
 from sgl_conveyor.errors import ConveyorError
 
-#: Seconds that requests are named apart, and that one is named after its call has been left.
+#: Seconds between two lists of the requests that live.
 _INTERVAL_S = 4.0
-_NAMED_AFTERWARDS_S = 60.0
 
 
 class Names:
@@ -21,19 +20,22 @@ class Names:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rids: dict[str, float] = {}
+        self._rids: set[str] = set()
         self._named_at = 0.0
 
     def add(self, rid: str) -> None:
         """A request lives from now on."""
         with self._lock:
-            self._rids[rid] = time.monotonic()
+            self._rids.add(rid)
+
+    def discard(self, rid: str) -> None:
+        """A request has ended."""
+        with self._lock:
+            self._rids.discard(rid)
 
     def all(self) -> list[str]:
-        """Those that may live."""
-        oldest = time.monotonic() - _NAMED_AFTERWARDS_S
+        """Those that live."""
         with self._lock:
-            self._rids = {rid: at for rid, at in self._rids.items() if at > oldest}
             return list(self._rids)
 
     def due(self) -> bool:
@@ -67,8 +69,10 @@ class Client(Harness):
         return super().attach(call, stop)
 
     def forget(self, call: str) -> None:
-        """Delete a call, and keep nothing of it here."""
+        """Delete a call, end its request, and keep nothing of it here."""
         self.ask(m.DeleteCall, call)
+        self.control.send(m.encode(m.RequestEnded(call[:32], None, "it was deleted")))
+        self._names.discard(call[:32])
         self.rids.pop(call, None)
         self.started.pop(call, None)
 

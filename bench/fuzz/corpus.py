@@ -20,7 +20,6 @@ _BY_NAME: Mapping[str, object] = {
     "type": "stop",
     "stop": [],
     "matched": None,
-    "error": None,
 }
 
 

@@ -62,11 +62,15 @@ class HttpSide(Place):
             self.client.decode(call, "some text", per_step=1)
         frames = disturbed(random, self._course(random, call), self._past)
         frames = [kept for frame in frames if (kept := self._kept(frame)) is not None]
-        if random.random() < 0.1:
+        how = random.choice(("raw", *("named",) * 3, *("unheard",) * 2, *("heard",) * 8))
+        if how != "heard":
+            # Nobody would delete what it creates.
+            frames = [frame for frame in frames if not self._creates(frame)]
+        if how == "raw":
             path = self.client.directory.path / "control"
             self.count(1, raw(random, path, b"DEALER", frames))
         else:
-            self._send(random, frames)
+            self._send(random, frames, how)
         self.ended(self.client.ended(call, 0) or "it went on until it was deleted")
         self.client.forget(call)
         self.past(call)
@@ -76,6 +80,12 @@ class HttpSide(Place):
         names = [random.choice(_GENTLE) for _ in range(random.choice((0, 1, 3, 10)))]
         names += random.sample(sorted(messages), random.choice((1, 2, 5)))
         return [m.encode(messages[name]) for name in names]
+
+    def _creates(self, frame: bytes) -> bool:
+        try:
+            return isinstance(self._from_http.decode(frame), m.CreateCall)
+        except ProtocolError:
+            return False
 
     def _kept(self, frame: bytes) -> bytes | None:
         """The frame, unless it means the end of other calls' requests, as this side may."""
@@ -92,13 +102,12 @@ class HttpSide(Place):
             return m.encode(m.HttpHello(os.getpid(), message.tokenizer))
         return m.encode(m.LiveRequests([*message.rids, *self._names.all()]))
 
-    def _send(self, random: Random, frames: list[bytes]) -> None:
+    def _send(self, random: Random, frames: list[bytes], how: str) -> None:
         context: zmq.Context[Any] = zmq.Context.instance()
         socket = configure(context.socket(zmq.DEALER))
         socket.setsockopt(zmq.RCVTIMEO, int(1000 * LIMIT_S))
         socket.setsockopt(zmq.SNDTIMEO, int(1000 * LIMIT_S))
-        named = random.random() < 0.3
-        if named:
+        if how == "named":
             # Another peer may have it just now, too: then ZeroMQ drops this one.
             socket.setsockopt(zmq.ROUTING_ID, random.choice((b"a", b"b" * 255, b"\x01")))
         try:
@@ -107,7 +116,7 @@ class HttpSide(Place):
                 parts = parts_of(random, frame)
                 socket.send_multipart(parts)
                 self.count(1, sum(map(len, parts)))
-            if not named and random.random() < 0.8:
+            if how == "heard":
                 self._hear(socket)
         finally:
             socket.close(0)

@@ -5,6 +5,8 @@ It also runs inside a sandbox: of ours it imports what a worker has.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -16,6 +18,9 @@ from sgl_conveyor.messages import VERSION
 #: No mutant is larger than this (bytes), but for what grows a frame a little.
 MAX_MUTANT_BYTES = 256 * 1024
 _DEEP = 3000
+#: Places of a message, and of one of its lists, where something is changed.
+_MOST_PLACES = 200
+_MOST_OF_ONE = 50
 
 #: Values that nobody expects, as MessagePack: what an encoder would refuse is possible too.
 _RAW: Sequence[bytes] = (
@@ -66,13 +71,15 @@ class Mutator:
     def mutate(self, frame: bytes) -> bytes:
         """The frame with something wrong: in its bytes, or in what it means."""
         message = _read(frame)
-        if not message or self._random.random() < 0.25:
-            mutant = self._random.choice(self._on_bytes)(frame)
-        else:
+        if message and self._random.random() < 0.75:
             for _ in range(self._random.choice((1, 1, 1, 2, 4))):
                 self._change(message)
-            mutant = bytes((VERSION,)) + msgspec.msgpack.encode(message)
-        return mutant[:MAX_MUTANT_BYTES]
+            # What no encoder takes is among the raw values already.
+            with contextlib.suppress(RecursionError, OverflowError):
+                frame = bytes((VERSION,)) + msgspec.msgpack.encode(message)
+        else:
+            frame = self._random.choice(self._on_bytes)(frame)
+        return frame[:MAX_MUTANT_BYTES]
 
     # --- what it means ---
 
@@ -117,7 +124,8 @@ class Mutator:
     def _hostile(self) -> object:
         if self._random.random() < 0.4:
             return msgspec.Raw(self._random.choice(_RAW))
-        return self._random.choice(_PLAIN)
+        # Lists are changed where they have come to be.
+        return copy.deepcopy(self._random.choice(_PLAIN))
 
     # --- its bytes ---
 
@@ -158,10 +166,12 @@ def _read(frame: bytes) -> list[Any]:
     return message if isinstance(message, list) else []
 
 
-def _places(part: list[Any]) -> list[tuple[list[Any], int]]:
-    """Each list of a message with each place in it; of a long one the first places."""
-    found = [(part, index) for index in range(min(len(part), 50))]
-    for inner in part[:50]:
-        if isinstance(inner, list):
-            found += _places(inner)
+def _places(message: list[Any]) -> list[tuple[list[Any], int]]:
+    """Each list of a message with each place in it; not all, if there are many."""
+    found: list[tuple[list[Any], int]] = []
+    left = [message]
+    while left and len(found) < _MOST_PLACES:
+        part = left.pop(0)
+        found += [(part, index) for index in range(min(len(part), _MOST_OF_ONE))]
+        left += [inner for inner in part[:_MOST_OF_ONE] if isinstance(inner, list)]
     return found

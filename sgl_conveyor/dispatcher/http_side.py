@@ -103,7 +103,12 @@ class HttpSide:
         if self._pid not in (None, message.pid):
             self.requests.end_all("SGLang's server ended")
         self._pid = message.pid
-        self.use_tokenizer(message.tokenizer)
+        try:
+            self.use_tokenizer(message.tokenizer)
+        except Exception as error:  # the library has no other class for it
+            file = repr(message.tokenizer[:200])
+            logger.error("the HTTP process's tokenizer %s cannot be read: %s", file, error)
+            return
         logger.info("the HTTP hooks are in place in process %d", message.pid)
         self._hello()
 
