@@ -21,8 +21,9 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.channel import configure
 from sgl_conveyor.errors import ConveyorError, ProtocolError
 
-#: Seconds between two messages that mean all requests: a hello, a list of those that live.
-_RATHER_SELDOM_S = 1.0
+#: Seconds between two lists of living requests, and between two hellos, for each of which the
+#: dispatcher reads the tokenizer anew.
+_SELDOM_S = {m.LiveRequests: 1.0, m.HttpHello: 10.0}
 _GENTLE = ("ReadCall", "AttachRequest", "RequestEnded", "LiveRequests")
 _LAST = 2**31 - 1
 
@@ -53,7 +54,7 @@ class HttpSide(Place):
         self._tokenizer = tokenizer
         self._decoder = m.to_http()
         self._from_http = m.from_http()
-        self._seldom_at = 0.0
+        self._sent_at: dict[type, float] = {}
 
     def session(self, random: Random) -> None:
         call = self.client.create("target")
@@ -79,7 +80,12 @@ class HttpSide(Place):
         messages = http_examples(call, self._tokenizer)
         names = [random.choice(_GENTLE) for _ in range(random.choice((0, 1, 3, 10)))]
         names += random.sample(sorted(messages), random.choice((1, 2, 5)))
-        return [m.encode(messages[name]) for name in names]
+        frames = [m.encode(messages[name]) for name in names]
+        if self._past and random.random() < 0.2:
+            # What was said of an ended call, once more.
+            replayed = http_examples(random.choice(self._past), self._tokenizer)
+            frames += [m.encode(message) for message in replayed.values()]
+        return frames
 
     def _creates(self, frame: bytes) -> bool:
         try:
@@ -95,9 +101,10 @@ class HttpSide(Place):
             return frame
         if not isinstance(message, (m.HttpHello, m.LiveRequests)):
             return frame
-        if time.monotonic() - self._seldom_at < _RATHER_SELDOM_S:
+        now = time.monotonic()
+        if now - self._sent_at.get(type(message), 0.0) < _SELDOM_S[type(message)]:
             return None
-        self._seldom_at = time.monotonic()
+        self._sent_at[type(message)] = now
         if isinstance(message, m.HttpHello):
             return m.encode(m.HttpHello(os.getpid(), message.tokenizer))
         return m.encode(m.LiveRequests([*message.rids, *self._names.all()]))

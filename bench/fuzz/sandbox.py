@@ -37,7 +37,7 @@ _WHEN = {
     "after its result": "send = r._send\nr._send = lambda message: (send(message), go())\n",
 }
 _FOLDER = Path(__file__).parent
-_WAIT_S = 30.0
+_WAIT_S = 20.0
 
 
 class Sandbox(Place):

@@ -79,7 +79,15 @@ def worker_frames(random: Random, call: str, others: Sequence[str]) -> list[byte
     course = [_gentle(random, messages) for _ in range(random.choice((0, 1, 3, 10, 30)))]
     last = random.sample(sorted(messages), random.choice((0, 1, 1, 2, 5)))
     frames = [m.encode(message) for part in course for message in part]
-    return disturbed(random, [*frames, *(m.encode(messages[name]) for name in last)], others)
+    frames += [m.encode(messages[name]) for name in last]
+    if others and random.random() < 0.2:
+        # What was said of an ended call, or what another one's worker says, once more.
+        replayed = worker_examples(random.choice(others))
+        place = random.randrange(len(frames) + 1)
+        frames[place:place] = [
+            m.encode(replayed[name]) for name in random.sample(sorted(replayed), 3)
+        ]
+    return disturbed(random, frames, others)
 
 
 def worker_examples(call: str) -> dict[str, Any]:

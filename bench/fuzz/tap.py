@@ -48,7 +48,11 @@ class Tap(Place):
         calls = [self.client.create("target") for _ in range(random.choice((1, 1, 3)))]
         rids = [self.client.attach(call, random.choice(_STOPS)) for call in calls]
         past = [call[:32] for call in self._past]
-        frames = disturbed(random, _course(random, rids), past)
+        course = _course(random, rids)
+        if past and random.random() < 0.2:
+            # What was said of an ended request, once more.
+            course += _course(random, [random.choice(past)])
+        frames = disturbed(random, course, past)
         if random.random() < 0.05:
             path = self.client.directory.path / "tap"
             self.count(1, raw(random, path, b"PUSH", frames))

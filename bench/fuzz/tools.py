@@ -19,8 +19,9 @@ FUZZED = "bench.fuzz.tools:Fuzzed"
 #: Names the file whose text, if there is any, is the seed of what the next worker of `Fuzzed` says
 #: before its hello.
 BEFORE_HELLO = "CONVEYOR_FUZZ_BEFORE_HELLO"
-#: Seconds after its last session in which a worker must get another call.
-_LEFT_ALONE_S = 1.0
+#: Seconds without anything to do after which a worker ends: it may have said that its call is over,
+#: or something that swallows what it says after that.
+_LEFT_ALONE_S = 2.0
 #: Seconds after the result until the last session.
 _AFTERWARDS_S = 0.01
 
@@ -48,7 +49,6 @@ class Fuzzed(Tool):
     WHEN is `line`, while the region is decoded, `finish`, or `after` the result.
     """
 
-    #: Ends this process: it may have said that a call is over, and be left alone with it.
     _end: ClassVar[threading.Timer | None] = None
 
     def __init__(self) -> None:
@@ -57,6 +57,9 @@ class Fuzzed(Tool):
     def open(self) -> None:
         if Fuzzed._end is not None:
             Fuzzed._end.cancel()
+        Fuzzed._end = threading.Timer(_LEFT_ALONE_S, os._exit, (0,))
+        Fuzzed._end.daemon = True
+        Fuzzed._end.start()
 
     def on_line(self, line: str) -> None:
         if line.startswith("line"):
@@ -74,10 +77,6 @@ class Fuzzed(Tool):
         return len(self._later)
 
     def _pieces(self, line: str) -> list[bytes]:
-        self.open()
-        Fuzzed._end = threading.Timer(_LEFT_ALONE_S, os._exit, (0,))
-        Fuzzed._end.daemon = True
-        Fuzzed._end.start()
         _, seed, *others = line.split()
         random = Random(seed)
         return stream_of(random, worker_frames(random, self.call.id, others))

@@ -11,7 +11,7 @@ from bench.fuzz.place import Place
 from bench.fuzz.sessions import stream_of, worker_frames
 from bench.measure.harness import STOP
 
-_WAIT_S = 40.0
+_WAIT_S = 20.0
 
 
 class Worker(Place):
