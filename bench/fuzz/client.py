@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import msgspec
+import zmq
 
-from bench.measure.harness import Harness
+from bench.measure.harness import LIMIT_S, Harness
 from sgl_conveyor import messages as m
 from sgl_conveyor.errors import ConveyorError
 
 #: Seconds between two lists of the requests that live.
 _INTERVAL_S = 4.0
+#: Milliseconds after which whoever waits for an answer looks whether there is a dispatcher.
+_LOOK_MS = 200
 
 
 class Names:
@@ -57,7 +61,9 @@ class Client(Harness):
 
     def __init__(self, first: Harness, names: Names) -> None:
         self._names = names
-        super().__init__(first.process, first.directory)
+        #: Seconds that an answer may take.
+        self.limit_s = LIMIT_S
+        super().__init__(first.process, first.directory, first)
 
     def name_requests(self) -> None:
         if self._names.due():
@@ -67,6 +73,24 @@ class Client(Harness):
         # First of all: a list that is made now must have it.
         self._names.add(call[:32])
         return super().attach(call, stop)
+
+    def heard(self, socket: zmq.Socket[Any]) -> bytes:
+        """The next frame of a socket of ours.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            ConveyorError: the dispatcher has ended.
+        """
+        deadline = time.monotonic() + self.limit_s
+        while not socket.poll(_LOOK_MS):
+            if self.process.poll() is not None:
+                raise ConveyorError(f"the dispatcher ended: {self.process.returncode}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the dispatcher did not answer within {self.limit_s:g} s")
+        return bytes(socket.recv())
+
+    def _receive(self) -> bytes:
+        return self.heard(self.control)
 
     def forget(self, call: str) -> None:
         """Delete a call, end its request, and keep nothing of it here."""

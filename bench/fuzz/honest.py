@@ -54,7 +54,7 @@ class Honest:
 
         Raises:
             ConveyorError: one of them came to a wrong result, or too late.
-            zmq.Again: the dispatcher does not answer.
+            TimeoutError: the dispatcher does not answer.
         """
         for number, tool in enumerate(("echo", "echo", "echo", "python")):
             began = time.monotonic()

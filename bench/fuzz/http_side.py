@@ -36,22 +36,16 @@ class HttpSide(Place):
         seed: of the run.
         honest: the ids of honest calls.
         names: the requests that live.
-        tokenizer: the file of the served model's.
     """
 
     name = "http"
 
     def __init__(
-        self,
-        client: Client,
-        seed: int,
-        honest: Callable[[], list[str]],
-        names: Names,
-        tokenizer: str,
+        self, client: Client, seed: int, honest: Callable[[], list[str]], names: Names
     ) -> None:
         super().__init__(client, seed, honest)
         self._names = names
-        self._tokenizer = tokenizer
+        self._tokenizer = client.tokenizer_file
         self._decoder = m.to_http()
         self._from_http = m.from_http()
         self._sent_at: dict[type, float] = {}
@@ -72,7 +66,7 @@ class HttpSide(Place):
             self.count(1, raw(random, path, b"DEALER", frames))
         else:
             self._send(random, frames, how)
-        self.ended(self.client.ended(call, 0) or "it went on until it was deleted")
+        self.wait_for_end(call, 0.0)
         self.client.forget(call)
         self.past(call)
 
@@ -112,7 +106,6 @@ class HttpSide(Place):
     def _send(self, random: Random, frames: list[bytes], how: str) -> None:
         context: zmq.Context[Any] = zmq.Context.instance()
         socket = configure(context.socket(zmq.DEALER))
-        socket.setsockopt(zmq.RCVTIMEO, int(1000 * LIMIT_S))
         socket.setsockopt(zmq.SNDTIMEO, int(1000 * LIMIT_S))
         if how == "named":
             # Another peer may have it just now, too: then ZeroMQ drops this one.
@@ -132,11 +125,11 @@ class HttpSide(Place):
         """Take the answers, up to that of a last question; delete what was created."""
         socket.send(m.encode(m.ReadCall(_LAST, "", 0.0)))
         while True:
-            answer: m.ToHttp = self._decoder.decode(socket.recv())
+            answer: m.ToHttp = self._decoder.decode(self.client.heard(socket))
             if isinstance(answer, m.Created):
                 self.client.forget(answer.call)
             elif isinstance(answer, m.Refused):
-                self.ended(f"{answer.status} {answer.message}")
+                self.refused(f"{answer.status} {answer.message}")
                 if answer.status == 500:
                     raise ConveyorError(f"an internal error: {answer.message}")
                 if answer.seq == _LAST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,6 +14,8 @@ import msgspec
 
 from bench.fuzz.client import Client
 from bench.fuzz.reasons import reason_of
+
+_SLICE_S = 0.5
 
 
 class Sent(msgspec.Struct, kw_only=True):
@@ -47,6 +50,7 @@ class Place(ABC):
         self.sent = Sent()
         self._seed = seed
         self._past: list[str] = []
+        self._over = threading.Event()
 
     @abstractmethod
     def session(self, random: Random) -> None:
@@ -61,6 +65,7 @@ class Place(ABC):
             first: the number of the first session.
         """
         number = first
+        self._over = over
         try:
             while not over.is_set():
                 self.sent.sessions += 1
@@ -71,6 +76,14 @@ class Place(ABC):
             harmed(f"{self.name}, session {number}: {type(error).__name__}: {error}")
         finally:
             self.close()
+
+    def wait_for_end(self, call: str, seconds: float) -> None:
+        """Wait until a call has ended, and count how; not when the run is over."""
+        deadline = time.monotonic() + seconds
+        how = self.client.ended(call, min(seconds, _SLICE_S))
+        while how is None and time.monotonic() < deadline and not self._over.is_set():
+            how = self.client.ended(call, _SLICE_S)
+        self.sent.ends[reason_of(how or "it went on until it was deleted")] += 1
 
     def seed_of(self, number: int) -> str:
         """What a session follows from."""
@@ -85,8 +98,8 @@ class Place(ABC):
         self.sent.frames += frames
         self.sent.bytes += size
 
-    def ended(self, how: str) -> None:
-        """Count how a call ended."""
+    def refused(self, how: str) -> None:
+        """Count why something was refused."""
         self.sent.ends[reason_of(how)] += 1
 
     def others(self) -> list[str]:

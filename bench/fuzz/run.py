@@ -23,7 +23,6 @@ from bench.fuzz.tools import BEFORE_HELLO, ECHO, FUZZED, TARGET
 from bench.fuzz.watch import Watch
 from bench.fuzz.worker import Worker
 from bench.measure.harness import Harness, dispatcher
-from sgl_conveyor import embedded_model
 from sgl_conveyor.dispatcher.config import Retention
 
 PLACES = ("sandbox", "worker", "http", "tap")
@@ -135,12 +134,11 @@ class _Run:
         self.honest = Honest(client())
         for _ in range(_ROUNDS_BEFORE):
             self.honest.round()
-        tokenizer = str(embedded_model.ensure() / "tokenizer.json")
         ids = self.honest.ids
         make: dict[str, Callable[[], Place]] = {
             "sandbox": lambda: Sandbox(client(), seed, ids),
             "worker": lambda: Worker(client(), seed, ids, before_hello),
-            "http": lambda: HttpSide(client(), seed, ids, names, tokenizer),
+            "http": lambda: HttpSide(client(), seed, ids, names),
             "tap": lambda: Tap(client(), seed, ids),
         }
         self.places = [make[name]() for name in places]

@@ -55,8 +55,7 @@ class Sandbox(Place):
         self.client.decode(call, text, STOP if ends else None, per_step=100_000)
         pieces = _pieces(seed, call, others)
         self.count(len(pieces), sum(map(len, pieces)))
-        how = self.client.ended(call, _WAIT_S if ends else 1.0)
-        self.ended(how or "it went on until it was deleted")
+        self.wait_for_end(call, _WAIT_S if ends else 1.0)
         self.client.forget(call)
         self.past(call)
 

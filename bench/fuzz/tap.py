@@ -61,8 +61,7 @@ class Tap(Place):
             self.client.tap.send_multipart(parts)
             self.count(1, sum(map(len, parts)))
         for call in calls:
-            how = self.client.ended(call, random.choice((0.0, 0.05)))
-            self.ended(how or "it went on until it was deleted")
+            self.wait_for_end(call, random.choice((0.0, 0.05)))
             self.client.forget(call)
             self.past(call)
 

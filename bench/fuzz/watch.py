@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
-import zmq
 
 from bench.fuzz.client import Client
 from bench.fuzz.log import Log
 from sgl_conveyor import messages as m
+from sgl_conveyor.errors import ConveyorError
 
 #: Limits of one answer (seconds), and of what comes to be held: memory (bytes), open files.
 ANSWER_S = 10.0
@@ -22,7 +22,7 @@ MOST_FILES = 100
 _EVERY_S = 0.1
 #: How much of a core it may use at rest, over so many seconds.
 _REST_CORE = 0.5
-_REST_S = 2.0
+_REST_S = 1.0
 
 
 class Watch:
@@ -36,7 +36,7 @@ class Watch:
 
     def __init__(self, client: Client, log: Log, tools: dict[str, str]) -> None:
         self._client = client
-        client.control.setsockopt(zmq.RCVTIMEO, int(1000 * ANSWER_S))
+        client.limit_s = ANSWER_S
         self._log = log
         self._tools = tools
         self._process = psutil.Process(client.process.pid)
@@ -59,8 +59,8 @@ class Watch:
         while not over.wait(_EVERY_S):
             try:
                 wrong = self.look()
-            except (psutil.Error, zmq.ZMQError) as error:
-                wrong = f"the dispatcher is gone, or hangs: {type(error).__name__}: {error}"
+            except (psutil.Error, ConveyorError, TimeoutError) as error:
+                wrong = f"{type(error).__name__}: {error}"
             if wrong is not None:
                 harmed(wrong)
 
@@ -69,7 +69,8 @@ class Watch:
 
         Raises:
             psutil.Error: the dispatcher is gone.
-            zmq.ZMQError: it does not answer.
+            ConveyorError: the same.
+            TimeoutError: it does not answer.
         """
         if (code := self._client.process.poll()) is not None:
             return f"the dispatcher ended with exit code {code}"

@@ -48,8 +48,7 @@ class Worker(Place):
         ends = random.random() < 0.8
         if ends:
             self.client.decode(call, "", STOP)
-        how = self.client.ended(call, _WAIT_S if ends else 0.2)
-        self.ended(how or "it went on until it was deleted")
+        self.wait_for_end(call, _WAIT_S if ends else 0.2)
         self.client.forget(call)
         self.past(call)
 

@@ -35,9 +35,15 @@ class Harness:
     Args:
         process: the dispatcher's.
         directory: of its sockets.
+        first: another one of the same dispatcher, which has said all hellos; None: this one does.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        directory: RunDirectory,
+        first: Harness | None = None,
+    ) -> None:
         self.process = process
         self.directory = directory
         context: zmq.Context[Any] = zmq.Context.instance()
@@ -56,13 +62,17 @@ class Harness:
         self.rids: dict[str, str] = {}
         self._offsets: dict[str, int] = {}
         self._named_at = time.monotonic()
-        self._tokenizer_file = str(embedded_model.ensure() / "tokenizer.json")
+        if first is not None:
+            self.tokenizer_file: str = first.tokenizer_file
+            self.tokenizer: Any = first.tokenizer
+            return
+        self.tokenizer_file = str(embedded_model.ensure() / "tokenizer.json")
         self.tap.send(m.encode(m.TapHello(os.getpid())))
-        self.control.send(m.encode(m.HttpHello(os.getpid(), self._tokenizer_file)))
+        self.control.send(m.encode(m.HttpHello(os.getpid(), self.tokenizer_file)))
 
         from tokenizers import Tokenizer
 
-        self.tokenizer: Any = Tokenizer.from_file(self._tokenizer_file)
+        self.tokenizer = Tokenizer.from_file(self.tokenizer_file)
 
     def ask(self, make: type, *arguments: object) -> m.ToHttp:
         """Ask as the HTTP process does, and return the answer.
@@ -74,11 +84,14 @@ class Harness:
         self.name_requests()
         self.control.send(m.encode(make(self._seq, *arguments)))
         while True:
-            answer = self._decoder.decode(self.control.recv())
+            answer = self._decoder.decode(self._receive())
             if isinstance(answer, m.StopRequest):
                 self.stopped.append(answer.rid)
             elif answer.seq == self._seq:
                 return answer
+
+    def _receive(self) -> bytes:
+        return bytes(self.control.recv())
 
     def create(self, tool: str, region: str = "r", *, partial: bool = True) -> str:
         """A new call's id.
@@ -128,7 +141,7 @@ class Harness:
 
     def restart_http(self) -> None:
         """Say hello as the HTTP process of a server that was started again."""
-        self.control.send(m.encode(m.HttpHello(-1, self._tokenizer_file)))
+        self.control.send(m.encode(m.HttpHello(-1, self.tokenizer_file)))
 
     def lose(self, call: str, tokens: int) -> None:
         """Commit tokens of which the dispatcher never hears."""
