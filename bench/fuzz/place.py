@@ -104,7 +104,7 @@ class Place(ABC):
 
     def others(self) -> list[str]:
         """Calls that are not the sender's: honest ones that live, and its own past ones."""
-        return [*self.honest(), *self._past]
+        return [*self.honest(), *self.honest(), *self._past]
 
     def past(self, call: str) -> None:
         """Remember a call, for replays of what was said of it."""

@@ -95,7 +95,7 @@ def fuzz(seconds: float, seed: int, places: Sequence[str] = PLACES, *, first: in
             [ECHO, TARGET, FUZZED, "python"],
             retention=forgetful,
             environment={BEFORE_HELLO: str(before_hello)},
-            limits={"workers": 2},
+            limits={"workers": 3},
             log=log.descriptor,
         ) as harness:
             run = _Run(harness, log, seed, places, before_hello)

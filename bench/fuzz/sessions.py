@@ -5,6 +5,7 @@ It also runs inside a sandbox: of ours it imports what a worker has.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -16,6 +17,8 @@ from bench.fuzz.mutations import Mutator
 from sgl_conveyor import messages as m
 from sgl_conveyor.stream import framed
 
+#: Bytes of one session: what waits in a socket is no part of what the dispatcher holds.
+MAX_SESSION_BYTES = 1024 * 1024
 #: After these a call, or its worker, goes on.
 _GENTLE = ("Opened", "Progress", "Emitted", "Worked", "FileSent")
 #: Lengths that no frame has, or none may have.
@@ -49,7 +52,8 @@ def disturbed(random: Random, course: Sequence[bytes], ids: Sequence[str]) -> li
             frames = [mutator.mutate(f) if random.random() < 0.3 else f for f in frames]
         case "all":
             frames = [mutator.mutate(f) for f in frames]
-    return frames
+    sums = itertools.accumulate(map(len, frames))
+    return [f for f, size in zip(frames, sums, strict=True) if size <= MAX_SESSION_BYTES]
 
 
 def _ordered(random: Random, frames: list[bytes]) -> list[bytes]:
@@ -80,7 +84,7 @@ def worker_frames(random: Random, call: str, others: Sequence[str]) -> list[byte
     last = random.sample(sorted(messages), random.choice((0, 1, 1, 2, 5)))
     frames = [m.encode(message) for part in course for message in part]
     frames += [m.encode(messages[name]) for name in last]
-    if others and random.random() < 0.2:
+    if others and random.random() < 0.4:
         # What was said of an ended call, or what another one's worker says, once more.
         replayed = worker_examples(random.choice(others))
         place = random.randrange(len(frames) + 1)

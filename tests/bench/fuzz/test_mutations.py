@@ -11,7 +11,13 @@ import pytest
 from bench.fuzz.http_side import http_examples
 from bench.fuzz.mutations import MAX_MUTANT_BYTES, Mutator
 from bench.fuzz.reasons import reason_of
-from bench.fuzz.sessions import disturbed, stream_of, worker_examples, worker_frames
+from bench.fuzz.sessions import (
+    MAX_SESSION_BYTES,
+    disturbed,
+    stream_of,
+    worker_examples,
+    worker_frames,
+)
 from bench.fuzz.tap import tap_examples
 from sgl_conveyor import messages as m
 from sgl_conveyor.errors import ProtocolError
@@ -70,6 +76,12 @@ def test_a_session_may_be_all_right_or_begin_right_or_be_all_wrong() -> None:
     ]
     assert {0, 1} <= set(changed)
     assert max(changed) >= 15
+
+
+def test_a_session_has_a_limit() -> None:
+    course = [m.encode(m.Emitted(CALL, "x" * 100_000))] * 50
+    for seed in range(20):
+        assert sum(map(len, disturbed(Random(seed), course, OTHERS))) <= MAX_SESSION_BYTES
 
 
 def test_most_streams_are_whole_frames_and_some_are_not() -> None:
