@@ -39,7 +39,9 @@ class Honest:
 
     def ids(self) -> list[str]:
         """The calls that run now."""
-        return [*self._long.values(), *self._now]
+        # A hostile call of the same tool comes nearest.
+        nearest = [call for tool, call in list(self._long.items()) if tool == "python"]
+        return [*self._now, *self._long.values(), *nearest, *nearest]
 
     def run(self, over: threading.Event, harmed: Callable[[str], None]) -> None:
         """Run calls until it is over.

@@ -16,7 +16,7 @@ import msgspec
 from sgl_conveyor.messages import VERSION
 
 #: No mutant is larger than this (bytes), but for what grows a frame a little.
-MAX_MUTANT_BYTES = 256 * 1024
+MAX_MUTANT_BYTES = 128 * 1024
 _DEEP = 3000
 #: Places of a message, and of one of its lists, where something is changed.
 _MOST_PLACES = 200

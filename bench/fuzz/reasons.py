@@ -6,8 +6,11 @@ import re
 
 _MOST_CHARS = 120
 _PARTS = (
-    # What is quoted came from the frame, or the library that read it.
+    # What the sender chose.
+    (re.compile(r"(Invalid value|unknown tool) (.*?)( - at|: this server|$)"), r"\1 …\3"),
+    (re.compile(r"(: )(why|text|x){2,}$"), r"\1…"),
     (re.compile(r"\\+'"), "'"),
+    (re.compile(r"0x[0-9a-f]+|in position .*?:"), "N"),
     (re.compile(r"`[^`]*`"), "`…`"),
     (re.compile(r"'[0-9a-f]{32,}'|[0-9a-f]{8,}…?"), "ID"),
     (re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?|\bnan\b|\b-?inf\b"), "N"),

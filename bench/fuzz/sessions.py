@@ -18,7 +18,7 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.stream import framed
 
 #: Bytes of one session: what waits in a socket is no part of what the dispatcher holds.
-MAX_SESSION_BYTES = 1024 * 1024
+MAX_SESSION_BYTES = 512 * 1024
 #: After these a call, or its worker, goes on.
 _GENTLE = ("Opened", "Progress", "Emitted", "Worked", "FileSent")
 #: Lengths that no frame has, or none may have.
@@ -79,19 +79,21 @@ def worker_frames(random: Random, call: str, others: Sequence[str]) -> list[byte
         call: the call's id.
         others: ids of calls that it does not serve.
     """
+    if others and random.random() < 0.25:
+        return _of_another(random, random.choice(others), others)
     messages = worker_examples(call)
     course = [_gentle(random, messages) for _ in range(random.choice((0, 1, 3, 10, 30)))]
     last = random.sample(sorted(messages), random.choice((0, 1, 1, 2, 5)))
     frames = [m.encode(message) for part in course for message in part]
     frames += [m.encode(messages[name]) for name in last]
-    if others and random.random() < 0.4:
-        # What was said of an ended call, or what another one's worker says, once more.
-        replayed = worker_examples(random.choice(others))
-        place = random.randrange(len(frames) + 1)
-        frames[place:place] = [
-            m.encode(replayed[name]) for name in random.sample(sorted(replayed), 3)
-        ]
     return disturbed(random, frames, others)
+
+
+def _of_another(random: Random, call: str, others: Sequence[str]) -> list[bytes]:
+    """What was said of an ended call, or what the worker of one that lives says."""
+    frames = [m.encode(message) for message in worker_examples(call).values()]
+    random.shuffle(frames)
+    return frames if random.random() < 0.5 else disturbed(random, frames, others)
 
 
 def worker_examples(call: str) -> dict[str, Any]:

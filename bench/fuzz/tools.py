@@ -82,12 +82,18 @@ class Fuzzed(Tool):
         return stream_of(random, worker_frames(random, self.call.id, others))
 
 
+#: The channel of this process, if it is a worker's.
+_CHANNELS = [
+    found
+    for found in gc.get_objects()
+    if isinstance(found, socket.socket) and found.family == socket.AF_UNIX
+]
+
+
 def _write(pieces: list[bytes]) -> None:
-    """Write on the channel of this process, if it is a worker's."""
-    for channel in [o for o in gc.get_objects() if isinstance(o, socket.socket)]:
-        if channel.family == socket.AF_UNIX:
-            for piece in pieces:
-                channel.sendall(piece)
+    for channel in _CHANNELS:
+        for piece in pieces:
+            channel.sendall(piece)
 
 
 def _before_hello() -> None:
