@@ -21,9 +21,8 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.channel import configure
 from sgl_conveyor.errors import ConveyorError, ProtocolError
 
-#: Seconds between two lists of living requests, and between two hellos, for each of which the
-#: dispatcher reads the tokenizer anew.
-_SELDOM_S = {m.LiveRequests: 1.0, m.HttpHello: 10.0}
+#: Seconds between two messages that mean all requests.
+_SELDOM_S = 1.0
 _GENTLE = ("ReadCall", "AttachRequest", "RequestEnded", "LiveRequests")
 _LAST = 2**31 - 1
 
@@ -96,7 +95,7 @@ class HttpSide(Place):
         if not isinstance(message, (m.HttpHello, m.LiveRequests)):
             return frame
         now = time.monotonic()
-        if now - self._sent_at.get(type(message), 0.0) < _SELDOM_S[type(message)]:
+        if now - self._sent_at.get(type(message), 0.0) < _SELDOM_S:
             return None
         self._sent_at[type(message)] = now
         if isinstance(message, m.HttpHello):

@@ -55,7 +55,7 @@ def test_most_mutants_are_no_message_and_some_are(direction: str) -> None:
         except ProtocolError as error:
             refusals.add(reason_of(str(error)))
     assert 100 < valid < 1500
-    assert len(refusals) > 30
+    assert len(refusals) > 10
 
 
 def test_the_same_seed_makes_the_same_session_and_another_one_does_not() -> None:
