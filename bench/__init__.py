@@ -7,6 +7,6 @@ report     Markdown, tables and pictures, from the files
 fuzz       hostile bytes at every socket of a dispatcher, beside calls that must not be harmed
 
 A package imports only those above it. `python -m bench.measure.NAME` measures,
-`python -m bench.report` writes bench/REPORT.md, and `python -m bench.fuzz` ends with 1 if anything was
-harmed.
+`python -m bench.report` writes bench/REPORT.md, and `python -m bench.fuzz` ends with 1 if anything
+was harmed.
 """

@@ -16,6 +16,7 @@ from bench.fuzz.client import Client
 from bench.fuzz.reasons import reason_of
 
 _SLICE_S = 0.5
+_LOOK_S = 0.05
 
 
 class Sent(msgspec.Struct, kw_only=True):
@@ -76,6 +77,15 @@ class Place(ABC):
             harmed(f"{self.name}, session {number}: {type(error).__name__}: {error}")
         finally:
             self.close()
+
+    def wait_for_opening(self, call: str, seconds: float) -> None:
+        """Wait until a call has a worker: the honest calls that live now will live a while."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._over.is_set():
+            view = self.client.read(call, 0)
+            if view.ended or view.outcome.timings.opened is not None:
+                return
+            time.sleep(_LOOK_S)
 
     def wait_for_end(self, call: str, seconds: float) -> None:
         """Wait until a call has ended, and count how; not when the run is over."""

@@ -50,6 +50,7 @@ class Sandbox(Place):
         ends = random.random() < 0.8
         call = self.client.create("python")
         self.client.attach(call)
+        self.wait_for_opening(call, _WAIT_S)
         others = self.others()
         text = _LOAD.format(modules=_modules(), seed=seed, others=others) + when
         self.client.decode(call, text, STOP if ends else None, per_step=100_000)
