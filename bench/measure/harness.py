@@ -35,9 +35,15 @@ class Harness:
     Args:
         process: the dispatcher's.
         directory: of its sockets.
+        first: another one of the same dispatcher, which has said all hellos; None: this one does.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], directory: RunDirectory) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        directory: RunDirectory,
+        first: Harness | None = None,
+    ) -> None:
         self.process = process
         self.directory = directory
         context: zmq.Context[Any] = zmq.Context.instance()
@@ -56,13 +62,17 @@ class Harness:
         self.rids: dict[str, str] = {}
         self._offsets: dict[str, int] = {}
         self._named_at = time.monotonic()
-        self._tokenizer_file = str(embedded_model.ensure() / "tokenizer.json")
+        if first is not None:
+            self.tokenizer_file: str = first.tokenizer_file
+            self.tokenizer: Any = first.tokenizer
+            return
+        self.tokenizer_file = str(embedded_model.ensure() / "tokenizer.json")
         self.tap.send(m.encode(m.TapHello(os.getpid())))
-        self.control.send(m.encode(m.HttpHello(os.getpid(), self._tokenizer_file)))
+        self.control.send(m.encode(m.HttpHello(os.getpid(), self.tokenizer_file)))
 
         from tokenizers import Tokenizer
 
-        self.tokenizer: Any = Tokenizer.from_file(self._tokenizer_file)
+        self.tokenizer = Tokenizer.from_file(self.tokenizer_file)
 
     def ask(self, make: type, *arguments: object) -> m.ToHttp:
         """Ask as the HTTP process does, and return the answer.
@@ -71,14 +81,17 @@ class Harness:
             zmq.Again: there is none in time.
         """
         self._seq += 1
-        self._name_requests()
+        self.name_requests()
         self.control.send(m.encode(make(self._seq, *arguments)))
         while True:
-            answer = self._decoder.decode(self.control.recv())
+            answer = self._decoder.decode(self._receive())
             if isinstance(answer, m.StopRequest):
                 self.stopped.append(answer.rid)
             elif answer.seq == self._seq:
                 return answer
+
+    def _receive(self) -> bytes:
+        return bytes(self.control.recv())
 
     def create(self, tool: str, region: str = "r", *, partial: bool = True) -> str:
         """A new call's id.
@@ -99,7 +112,7 @@ class Harness:
         Raises:
             ConveyorError: it was refused.
         """
-        rid = self.rids[call] = f"{len(self._offsets):032x}"
+        rid = self.rids[call] = call[:32]
         self._offsets[call] = 0
         attached = self.ask(m.AttachRequest, call, rid, stop or [], False, True)
         if not isinstance(attached, m.Attached):
@@ -120,7 +133,7 @@ class Harness:
             self._offsets[call] += len(step)
             self.tap.send(m.encode(m.TapStep(time.monotonic(), [record])))
 
-    def _name_requests(self) -> None:
+    def name_requests(self) -> None:
         """Say now and then that all requests live, as the HTTP process does."""
         if time.monotonic() - self._named_at > _NAMING_INTERVAL_S:
             self._named_at = time.monotonic()
@@ -128,7 +141,7 @@ class Harness:
 
     def restart_http(self) -> None:
         """Say hello as the HTTP process of a server that was started again."""
-        self.control.send(m.encode(m.HttpHello(-1, self._tokenizer_file)))
+        self.control.send(m.encode(m.HttpHello(-1, self.tokenizer_file)))
 
     def lose(self, call: str, tokens: int) -> None:
         """Commit tokens of which the dispatcher never hears."""
@@ -179,6 +192,7 @@ def dispatcher(
     unsafe: bool = False,
     environment: Mapping[str, str] | None = None,
     limits: Mapping[str, object] | None = None,
+    log: int | None = None,
 ) -> Iterator[Harness]:
     """Start a dispatcher with these tools; it is ended even when the body raises.
 
@@ -189,6 +203,7 @@ def dispatcher(
         unsafe: without sandboxes.
         environment: more variables for the workers.
         limits: what differs from each tool's own `Limits`.
+        log: the descriptor that it logs to; None: this process's own.
 
     Raises:
         ConveyorError: it did not start.
@@ -207,6 +222,7 @@ def dispatcher(
         [sys.executable, "-m", "sgl_conveyor.dispatcher"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=log,
         env=worker_environment(),
     )
     try:

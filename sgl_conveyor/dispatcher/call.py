@@ -109,7 +109,8 @@ class Call:
 
     def wait(self, seconds: float, answer: Callable[[], None]) -> None:
         """Call `answer` when the call has ended, or after so many seconds."""
-        if self.ended_at is not None or seconds <= 0:
+        # Nor does one wait that is no number: such a timer has no place among others.
+        if self.ended_at is not None or not seconds > 0:
             answer()
             return
         done = False

@@ -54,6 +54,8 @@ class HttpSide:
         self._peer: bytes | None = None
         self._pid: int | None = None
         self._tokenizer: Tokenizer | None = None
+        # The hello that named it: one that is said again costs no reading.
+        self._read_for: m.HttpHello | None = None
         self.requests = RequestTable(self._stop)
 
     def use_tokenizer(self, file: str) -> None:
@@ -103,7 +105,14 @@ class HttpSide:
         if self._pid not in (None, message.pid):
             self.requests.end_all("SGLang's server ended")
         self._pid = message.pid
-        self.use_tokenizer(message.tokenizer)
+        try:
+            if message != self._read_for:
+                self.use_tokenizer(message.tokenizer)
+                self._read_for = message
+        except Exception as error:  # the library has no other class for it
+            file = repr(message.tokenizer[:200])
+            logger.error("the HTTP process's tokenizer %s cannot be read: %s", file, error)
+            return
         logger.info("the HTTP hooks are in place in process %d", message.pid)
         self._hello()
 

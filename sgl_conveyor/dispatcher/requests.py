@@ -121,14 +121,23 @@ class Request:
             reason = f"tokens were lost between SGLang and the dispatcher: {expected}"
             self.end(RequestEnd("lost", reason=reason))
             return
-        if self._stream is None:
-            self._stream = self._make_stream(record.prompt_tail or [])
         self._seen += len(record.tokens)
-        text = self._stream.feed(record.tokens, record.finish)
+        try:
+            text = self._text_of(record)
+        except (OverflowError, TypeError) as error:
+            # Which of them depends on where the tokenizer meets it.
+            reason = f"SGLang sent a number that is no token: {error}"
+            self.end(RequestEnd("lost", reason=reason))
+            return
         if record.finish is None:
             self.sink.committed(at, len(record.tokens), text)
         else:
             self.end(self._finished(record.finish, at, len(record.tokens), text))
+
+    def _text_of(self, record: m.TapRecord) -> str:
+        if self._stream is None:
+            self._stream = self._make_stream(record.prompt_tail or [])
+        return self._stream.feed(record.tokens, record.finish)
 
     def _finished(self, finish: m.Finish, at: float, tokens: int, text: str) -> RequestEnd:
         how: Literal["stop", "length", "abort"] = "stop"

@@ -129,3 +129,17 @@ def test_a_server_that_is_started_again_without_its_tap_is_not_ready(
         server.tap.send(m.encode(m.TapHello(-1)))
         server.restart_http()
         assert next_report(dispatcher) == ServerReady()
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named_and_the_one_before_is_kept(
+    directory: RunDirectory,
+) -> None:
+    with started(config(directory, "tests.tools.puppet:Nothing")) as dispatcher:
+        server = Harness(dispatcher, directory)
+        assert next_report(dispatcher) == ServerReady()
+        server.control.send(m.encode(m.HttpHello(os.getpid(), "/nowhere/tokenizer.json")))
+        assert server.run("nothing", "x").outcome.error is None
+        dispatcher.terminate()
+        _, errors = dispatcher.communicate(timeout=LIMIT_S)
+    assert b"tokenizer '/nowhere/tokenizer.json' cannot be read" in errors
+    assert b"Traceback" not in errors

@@ -110,6 +110,16 @@ class TestEnds:
         assert kept.end.how == "lost"
         assert "expected offset 0, got 3" in kept.end.reason
 
+    @pytest.mark.parametrize("number", [-1, 2**32, 2**64 - 1])
+    def test_a_number_that_is_no_token_ends_the_request(self, engine: Engine, number: int) -> None:
+        for tokens, tail in (([number], []), ([1], [number])):
+            kept = Kept()
+            engine.attach(kept)
+            engine.table.tapped(m.TapStep(0.0, [m.TapRecord(RID, 0, tokens, tail)]))
+            assert kept.end.how == "lost"
+            assert "no token" in kept.end.reason
+            assert len(engine.table) == 0
+
     def test_a_normal_end_waits_for_the_taps_last_tokens_but_not_for_ever(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
