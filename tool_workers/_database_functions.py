@@ -2,8 +2,8 @@
 
 Left out on purpose: what runs a text as SQL (`ts_stat`, `query_to_xml`), reads or writes files,
 keeps or changes anything beyond the statement (`nextval`, `set_config`, `get_lock`), waits
-(`pg_sleep`), tells of the server and its users (`version`, `current_user`), or makes a text of any length
-out of nothing (`repeat`, `lpad`, `format`, `space`).
+(`pg_sleep`), tells of the server and its users (`version`, `current_user`), or makes a text of
+any length out of nothing (`repeat`, `lpad`, `format`, `space`).
 """
 
 from __future__ import annotations

@@ -95,11 +95,11 @@ def checked(sql: str, *, dialect: str, write: bool, known: Known = NOTHING) -> S
     if first.lower() not in _BEGINNINGS:
         what = first.upper() if first.isalpha() and len(first) <= 20 else "what begins otherwise"
         raise StatementRefused(f"{what} is not allowed: {_allowed(write)}")
+    _check_words(text, dialect)
     tree = _parsed(text, dialect)
     if not isinstance(tree, (*READS, *WRITES)):
         raise StatementRefused(f"{_what(tree)} is not allowed: {_allowed(write)}")
     _check_calls(text, tree, FUNCTIONS[dialect] - known.foreign, known)
-    _check_words(text, dialect)
     writes = False
     for node in tree.walk():
         _check_node(node, dialect, known)

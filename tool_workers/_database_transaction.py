@@ -106,11 +106,15 @@ class Transaction:
             raise StatementFailed("the statement needs too much memory") from None
 
     def commit(self) -> None:
-        """Make what was changed last, and give the connection back.
+        """Make what was changed last, if anything may be, and give the connection back.
 
         Raises:
             StatementFailed: the database refused it; nothing was changed.
         """
+        if not self._target.write:
+            # Not all that a read-only transaction lets through is undone by its end.
+            self.rollback()
+            return
         try:
             with self._server.committing(self._connection):
                 self._transaction.commit()
