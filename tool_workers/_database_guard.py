@@ -99,10 +99,11 @@ def checked(sql: str, *, dialect: str, write: bool, known: Known = NOTHING) -> S
     tree = _parsed(text, dialect)
     if not isinstance(tree, (*READS, *WRITES)):
         raise StatementRefused(f"{_what(tree)} is not allowed: {_allowed(write)}")
-    _check_calls(text, tree, FUNCTIONS[dialect] - known.foreign, known)
+    functions = FUNCTIONS[dialect] - known.foreign
+    _check_calls(text, tree, functions, known)
     writes = False
     for node in tree.walk():
-        _check_node(node, dialect, known)
+        _check_node(node, dialect, functions, known)
         writes = writes or isinstance(node, (*WRITES, exp.Lock))
     if writes and not write:
         raise NotReadOnly(f"the statement writes or locks: {_allowed(write)}")
@@ -187,9 +188,9 @@ def _parsed(text: Text, dialect: str) -> exp.Expr:
     return trees[0]
 
 
-def _check_node(node: exp.Expr, dialect: str, known: Known) -> None:
+def _check_node(node: exp.Expr, dialect: str, functions: frozenset[str], known: Known) -> None:
     if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
-        if str(node.name).lower() not in FUNCTIONS[dialect] - known.foreign:
+        if str(node.name).lower() not in functions:
             raise StatementRefused(f"the function {node.name} is not allowed")
     elif isinstance(node, exp.DataType):
         if node.this not in TYPES and not isinstance(node.this, exp.CharacterSet):
