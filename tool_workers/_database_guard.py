@@ -127,9 +127,9 @@ def _check_calls(text: Text, tree: exp.Expr, functions: frozenset[str], known: K
             lower = name.lower()
             if lower in functions or (lower in WORDS and lower not in known.foreign):
                 continue
-        if lists[name] > 0:
+        if lists[name] > 0 and name.lower() not in known.foreign:
             lists[name] -= 1
-        elif not quoted or not name.startswith("'"):
+        else:
             dot = "of a schema " if qualified else ""
             raise StatementRefused(f"the function {name} {dot}is not allowed")
 

@@ -18,8 +18,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from tool_workers._database_errors import DatabaseRefused, DatabaseUnavailable, StatementFailed
 from tool_workers._database_guard import checked
-from tool_workers._database_mariadb import MariaDB
-from tool_workers._database_postgresql import PostgreSQL
 from tool_workers._database_server import Server, Target
 from tool_workers._database_sqlite import Sqlite
 
@@ -118,10 +116,10 @@ class Transaction:
         try:
             with self._server.committing(self._connection):
                 self._transaction.commit()
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             # SQLite keeps the transaction open; it dies with its connection.
             self._connection.invalidate()
-            raise StatementFailed(f"the commit failed: {_sentence(error.orig)}") from None
+            raise StatementFailed(f"the commit failed: {_sentence(_cause(error))}") from None
         self._connection.close()
 
     def rollback(self) -> None:
@@ -160,8 +158,13 @@ def server_of(target: Target) -> Server:
         case "sqlite" | "sqlite+pysqlite":
             return Sqlite(url, target)
         case "postgresql" | "postgresql+psycopg":
+            # Only who has such a server pays for the import of its driver.
+            from tool_workers._database_postgresql import PostgreSQL
+
             return PostgreSQL(url, target)
         case "mariadb" | "mariadb+pymysql" | "mysql" | "mysql+pymysql":
+            from tool_workers._database_mariadb import MariaDB
+
             return MariaDB(url, target)
         case other:
             raise DatabaseRefused(
@@ -200,6 +203,10 @@ def _cut(value: Any) -> Any:
     if isinstance(value, str) and len(value) > MAX_CELL_CHARS:
         return value[:MAX_CELL_CHARS] + "…"
     return value
+
+
+def _cause(error: SQLAlchemyError) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
 def _sentence(error: BaseException | None) -> str:

@@ -26,6 +26,8 @@ POSTGRESQL = {
     "SELECT f.ts_stat FROM unnest(ARRAY['SELECT 1'::text]) f": "ts_stat",
     "SELECT f.nextval FROM unnest(ARRAY['numbers'::text]) f": "nextval",
     "SELECT ('numbers'::text).nextval": "DOT",
+    "SELECT x[1].ts_stat FROM (SELECT ARRAY['SELECT 1'::text] AS x) s": "DOT",
+    "SELECT s.x[1].ts_stat FROM (SELECT ARRAY['SELECT 1'::text] AS x) s": "DOT",
     "SELECT (('numbers')).nextval": "DOT",
     "SELECT usename, passwd FROM pg_shadow": "pg_shadow",
     'SELECT rolname FROM "pg_authid"': "pg_authid",

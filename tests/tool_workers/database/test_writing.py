@@ -174,6 +174,34 @@ def test_a_worker_that_is_killed_leaves_nothing(accounts: Shop) -> None:
     assert balances(accounts) == {1: 70, 2: 80}
 
 
+def test_a_connection_that_is_lost_before_the_commit_changes_nothing(
+    accounts: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if accounts.kind == "sqlite":
+        return  # it has none
+    if accounts.kind == "postgresql":
+        find = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        end = "SELECT pg_terminate_backend({})"
+    else:
+        find = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
+        end = "KILL {}"
+    finish = Database.finish
+
+    def lost(self: Database) -> Any:
+        [(number,)] = accounts.run(find)
+        accounts.run(end.format(number))
+        return finish(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "finish", lost)
+        found = error(*TRANSFER)
+    assert found.type == "StatementFailed"
+    assert "the commit failed" in found.message
+    assert balances(accounts) == BEFORE
+    assert run(*TRANSFER).error is None
+    assert balances(accounts) == {1: 70, 2: 80}
+
+
 def test_a_database_that_another_writes_is_an_error_in_time(
     accounts: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
