@@ -56,13 +56,13 @@ def shops(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_S
 @pytest.fixture(scope="session", params=KINDS)
 def shop(request: pytest.FixtureRequest, shops: _Shops) -> Shop:
     """Each database in turn."""
-    return _shop(request, shops, request.param)
+    return shop_of(shops, request.param)
 
 
 @pytest.fixture(scope="session", params=KINDS[1:])
 def server(request: pytest.FixtureRequest, shops: _Shops) -> Shop:
     """Each database that is a server in turn."""
-    return _shop(request, shops, request.param)
+    return shop_of(shops, request.param)
 
 
 @pytest.fixture(scope="session")
@@ -71,16 +71,17 @@ def sqlite_only(shops: _Shops) -> Shop:
 
 
 @pytest.fixture(scope="session")
-def postgresql_only(request: pytest.FixtureRequest, shops: _Shops) -> Shop:
-    return _shop(request, shops, "postgresql")
+def postgresql_only(shops: _Shops) -> Shop:
+    return shop_of(shops, "postgresql")
 
 
 @pytest.fixture(scope="session")
-def mariadb_only(request: pytest.FixtureRequest, shops: _Shops) -> Shop:
-    return _shop(request, shops, "mariadb")
+def mariadb_only(shops: _Shops) -> Shop:
+    return shop_of(shops, "mariadb")
 
 
-def _shop(request: pytest.FixtureRequest, shops: _Shops, kind: str) -> Shop:
+def shop_of(shops: _Shops, kind: str) -> Shop:
+    """A database, unless its server is not installed."""
     names = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
     if names.get(kind) in servers.missing():
         why = f"{names[kind]} is not installed: {servers.HOW_TO_GET}"

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from tests.tool_workers.database import servers
-
-PROGRAM = """
-import sys, pytest
-from tests.tool_workers.database import servers
-servers.missing = lambda: ["MariaDB"]
-sys.exit(pytest.main(["-p", "no:cacheprovider", sys.argv[1]]))
-"""
-TEST = "tests/tool_workers/database/test_settings.py::test_what_is_served_starts[mariadb]"
+from tests.tool_workers.database import conftest, servers
 
 
-@pytest.mark.parametrize("needed", ["0", "1"])
-def test_what_is_left_out_is_said_and_in_ci_a_failure(needed: str) -> None:
-    environment = {**os.environ, "CONVEYOR_NEED_DATABASES": needed}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, TEST], capture_output=True, text=True, env=environment
+@pytest.fixture(autouse=True)
+def without_mariadb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "missing", lambda: ["MariaDB"])
+
+
+def test_what_is_missing_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(conftest.NEEDED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="MariaDB is not installed: sudo apt-get"):
+        conftest.shop_of(cast(Any, None), "mariadb")
+
+
+def test_in_ci_it_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(conftest.NEEDED, "1")
+    with pytest.raises(pytest.fail.Exception, match="MariaDB is not installed"):
+        conftest.shop_of(cast(Any, None), "mariadb")
+
+
+def test_the_run_ends_with_what_was_left_out() -> None:
+    lines: list[str] = []
+    reports = [SimpleNamespace(longrepr=("file", 1, f"Skipped: {servers.HOW_TO_GET}"))] * 3
+    reporter = SimpleNamespace(
+        getreports=lambda kind: reports if kind == "skipped" else [], write_line=lines.append
     )
-    output = done.stdout + done.stderr
-    assert done.returncode == int(needed), output
-    if needed == "1":
-        assert "MariaDB is not installed" in output
-    else:
-        assert "1 tests of the database tool were left out, since not installed: MariaDB" in output
-    assert servers.HOW_TO_GET in output
+    conftest.pytest_terminal_summary(cast(Any, reporter))
+    assert lines == [
+        "3 tests of the database tool were left out, since not installed: MariaDB; get them with: "
+        "sudo apt-get install postgresql mariadb-server"
+    ]
