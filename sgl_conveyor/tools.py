@@ -100,6 +100,14 @@ class Tool:
     args: Any = None
     _host: Host
 
+    @classmethod
+    def start(cls) -> None:
+        """Once in each worker, before its first call: check the configuration, connect.
+
+        Raises:
+            ConfigurationError: this tool cannot be served so; the server does not start.
+        """
+
     def open(self) -> Any:
         """The region has begun: connect, import, warm up; no side effect."""
 

@@ -1,57 +1,60 @@
-"""What a statement may do, read from its text before any database sees it."""
+"""What a statement may do, read from its text before any database sees it.
+
+All that is not known to be harmless is refused. Each statement is read twice: as tokens, by the
+database's own rules, and as sqlglot's tree; where the two differ, it is refused too.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import TokenType
 
-#: Characters of one statement.
-MAX_STATEMENT_CHARS = 20_000
+from tool_workers._database_errors import (
+    NotOneStatement,
+    NotReadOnly,
+    SqlSyntaxError,
+    StatementRefused,
+)
+from tool_workers._database_functions import FUNCTIONS, WORDS
+from tool_workers._database_nodes import NODES, READS, TYPES, WRITES
+from tool_workers._database_text import Kind, Text, Token, read
 
-_READS = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
-_WRITES = (exp.Insert, exp.Update, exp.Delete)
-#: What hides in a query and changes more than rows, or locks them.
-_HIDDEN = (exp.Command, exp.Into, exp.DDL, exp.DML)
-#: Functions that reach beyond the tables: files, other servers, sessions, locks.
-_REFUSED_PREFIXES = ("pg_", "lo_", "dblink", "query_to_xml", "current_setting", "release_")
-_REFUSED_FUNCTIONS = {
-    "benchmark", "dblink", "dblink_exec", "edit", "fts3_tokenizer", "get_lock", "lo_export",
-    "lo_import", "lo_put", "load_extension", "load_file", "openrowset", "pg_advisory_lock",
-    "pg_cancel_backend", "pg_ls_dir", "pg_read_binary_file", "pg_read_file", "pg_reload_conf",
-    "pg_sleep", "pg_stat_file", "pg_terminate_backend", "query_to_xml", "readfile", "regexp",
-    "set_config", "sleep", "sys_eval", "sys_exec", "writefile", "xp_cmdshell",
-}  # fmt: skip
-#: A comment that MySQL runs and a template's marks: sqlglot and the database read these apart.
-_READ_APART = ("/*!", "/*M!", "{#", "{%", "\0", "U&", "u&")
-#: SQLAlchemy's names of dialects that sqlglot calls otherwise.
-_DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mssql": "tsql"}
+#: Schemas of the servers' own: what is in them tells of users, sessions and files.
+_OWN_SCHEMAS = frozenset(
+    ["pg_catalog", "information_schema", "pg_toast", "mysql", "performance_schema", "sys"]
+)
+#: What of them says how the tables look that one may read anyway.
+_DESCRIPTIONS = frozenset({("information_schema", "tables"), ("information_schema", "columns")})
+#: Words that are no part of what is allowed, though sqlglot may read them as something that is.
+_REFUSED_WORDS = frozenset(
+    ["call", "dumpfile", "execute", "handler", "load", "outfile", "prepare", "procedure", "table"]
+)
+#: What a statement may begin with.
+_BEGINNINGS = frozenset(["select", "with", "values", "insert", "update", "delete"])
+_QUOTED_TOKENS = frozenset({TokenType.STRING, TokenType.IDENTIFIER, TokenType.HEX_STRING})
 
 # It logs what it cannot parse, which is then refused.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-class StatementError(Exception):
-    """A statement that did not run to its end; the kinds below say why."""
+@dataclass(frozen=True)
+class Known:
+    """What a server says of its own names.
 
+    Args:
+        foreign: functions that are not its own, but a user's or an extension's.
+        attributes: what may not stand behind a dot as a column: there it would call a function.
+    """
 
-class NotOneStatement(StatementError):
-    """A string that holds no statement, or several."""
-
-
-class SqlSyntaxError(StatementError):
-    """A text that is no SQL."""
-
-
-class StatementRefused(StatementError):
-    """A statement, or a part of one, that is never allowed."""
-
-
-class NotReadOnly(StatementError):
-    """A statement that writes, where only reading is allowed."""
+    foreign: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,27 @@ class Statement:
     """A statement that may run.
 
     Args:
-        sql: its text, as it was written.
-        writes: whether it changes rows.
+        sql: its text, as it is sent.
+        writes: whether it changes rows or locks them.
+        tables: schema, or None, and name of each.
     """
 
     sql: str
     writes: bool
+    tables: frozenset[tuple[str | None, str]] = field(default=frozenset())
 
 
-def checked(sql: str, *, dialect: str, write: bool) -> Statement:
+NOTHING = Known()
+
+
+def checked(sql: str, *, dialect: str, write: bool, known: Known = NOTHING) -> Statement:
     """Check a statement.
 
     Args:
         sql: its text.
-        dialect: the database's, by SQLAlchemy's name.
+        dialect: the database's, by sqlglot's name.
         write: whether INSERT, UPDATE and DELETE are allowed.
+        known: what the server says of its names.
 
     Raises:
         NotOneStatement: it is empty, or several.
@@ -81,61 +90,149 @@ def checked(sql: str, *, dialect: str, write: bool) -> Statement:
         StatementRefused: it is neither a query nor a change of rows, or reaches beyond the tables.
         NotReadOnly: it writes, and `write` is False.
     """
-    tree = _parsed(sql, _DIALECTS.get(dialect, dialect))
-    if not isinstance(tree, (*_READS, *_WRITES)):
-        raise StatementRefused(f"{_kind(tree, sql)} is not allowed: {_allowed(write)}")
+    text = read(sql, dialect)
+    first = next((token.text for token in text.tokens if token.text != "("), "(")
+    if first.lower() not in _BEGINNINGS:
+        what = first.upper() if first.isalpha() and len(first) <= 20 else "what begins otherwise"
+        raise StatementRefused(f"{what} is not allowed: {_allowed(write)}")
+    _check_words(text, dialect)
+    tree = _parsed(text, dialect)
+    if not isinstance(tree, (*READS, *WRITES)):
+        raise StatementRefused(f"{_what(tree)} is not allowed: {_allowed(write)}")
+    functions = FUNCTIONS[dialect] - known.foreign
+    _check_calls(text, tree, functions, known)
     writes = False
     for node in tree.walk():
-        if isinstance(node, _WRITES):
-            writes = True
-        elif isinstance(node, exp.Lock):
-            writes = True  # it makes others wait until the transaction ends
-        elif isinstance(node, _HIDDEN) and not isinstance(node, exp.Query):
-            raise StatementRefused(f"{type(node).__name__.upper()} is not allowed in a statement")
-        elif isinstance(node, exp.Func) and _reaches_out(_function(node)):
-            raise StatementRefused(f"the function {_function(node)} is not allowed")
+        _check_node(node, dialect, functions, known)
+        writes = writes or isinstance(node, (*WRITES, exp.Lock))
     if writes and not write:
         raise NotReadOnly(f"the statement writes or locks: {_allowed(write)}")
-    return Statement(sql, writes)
+    return Statement(text.sql, writes, frozenset(_tables(tree)))
 
 
-def _parsed(sql: str, dialect: str) -> exp.Expr:
-    if len(sql) > MAX_STATEMENT_CHARS:
-        raise StatementRefused(f"the statement is longer than {MAX_STATEMENT_CHARS} characters")
-    found = [mark for mark in _READ_APART if mark in sql]
-    if found:
-        raise StatementRefused(f"a statement must not contain {found[0]!r}")
+# --- its tokens ---
+
+
+def _check_calls(text: Text, tree: exp.Expr, functions: frozenset[str], known: Known) -> None:
+    """Whatever stands before a parenthesis is a function that is allowed, or no function."""
+    # A table or alias with a list of its columns looks like a call: as often as the tree has it.
+    lists = Counter(_column_lists(tree))
+    tokens = text.tokens
+    for number, token in enumerate(tokens[:-1]):
+        if tokens[number + 1].text != "(" or token.kind not in (Kind.WORD, Kind.QUOTED):
+            continue
+        quoted, name = _name(token)
+        qualified = number > 0 and tokens[number - 1].text == "."
+        if not qualified and not quoted:
+            lower = name.lower()
+            if lower in functions or (lower in WORDS and lower not in known.foreign):
+                continue
+        if lists[name] > 0 and name.lower() not in known.foreign:
+            lists[name] -= 1
+        else:
+            dot = "of a schema " if qualified else ""
+            raise StatementRefused(f"the function {name} {dot}is not allowed")
+
+
+def _column_lists(tree: exp.Expr) -> Iterator[str]:
+    for node in tree.find_all(exp.TableAlias):
+        if node.columns:
+            yield str(node.name)
+    for schema in tree.find_all(exp.Schema):
+        yield str(schema.this.name)
+
+
+def _check_words(text: Text, dialect: str) -> None:
+    before = ""
+    for token in text.tokens:
+        quoted, name = _name(token)
+        lower = name.lower()
+        if token.kind is Kind.WORD and lower in _REFUSED_WORDS:
+            raise StatementRefused(f"the word {name} is not allowed in a statement")
+        if token.kind is Kind.WORD and lower == "into" and before not in {"insert", "ignore"}:
+            raise StatementRefused("INTO is allowed only after INSERT")
+        if (
+            dialect == "postgres"
+            and lower.startswith("pg_")
+            and (quoted or token.kind is Kind.WORD)
+        ):
+            raise StatementRefused(f"{name} is the server's own: a statement must not name it")
+        before = lower if token.kind is Kind.WORD else ""
+
+
+def _name(token: Token) -> tuple[bool, str]:
+    """Whether a token is a name in quotes, and the name."""
+    if token.kind is not Kind.QUOTED or token.text[-1] == "'":
+        return False, token.text
+    quote = token.text[-1]
+    return True, token.text[1:-1].replace(quote * 2, quote)
+
+
+# --- its tree ---
+
+
+def _parsed(text: Text, dialect: str) -> exp.Expr:
     try:
-        trees = [tree for tree in sqlglot.parse(sql, dialect=dialect) if tree is not None]
+        tokens = sqlglot.tokenize(text.sql, dialect=dialect)
+        spans = {(t.start, t.end + 1) for t in tokens if t.token_type in _QUOTED_TOKENS}
+        ours = {(t.start, t.start + len(t.text)) for t in text.tokens if t.kind is Kind.QUOTED}
+        if spans != ours:
+            raise StatementRefused("the statement's quotes are ambiguous: write them more simply")
+        trees = [tree for tree in sqlglot.parse(text.sql, dialect=dialect) if tree is not None]
     except SqlglotError as error:
         raise SqlSyntaxError(_first_line(error)) from None
-    except ValueError:
-        raise StatementRefused(f"statements for {dialect} cannot be checked") from None
     except RecursionError:
         raise SqlSyntaxError("the statement is nested too deeply") from None
     if len(trees) != 1:
-        count = len(trees) or "no"
-        raise NotOneStatement(f"the string holds {count} statements: give exactly one")
+        raise NotOneStatement("the string does not hold one statement: give exactly one")
     return trees[0]
+
+
+def _check_node(node: exp.Expr, dialect: str, functions: frozenset[str], known: Known) -> None:
+    if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
+        if str(node.name).lower() not in functions:
+            raise StatementRefused(f"the function {node.name} is not allowed")
+    elif isinstance(node, exp.DataType):
+        if node.this not in TYPES and not isinstance(node.this, exp.CharacterSet):
+            raise StatementRefused(f"the type {node.sql(dialect)} is not allowed")
+    elif isinstance(node, exp.Table):
+        _check_table(node)
+    elif isinstance(node, exp.Column):
+        name = str(node.name).lower()
+        if node.table and name in known.attributes:
+            raise StatementRefused(
+                f"{node.table}.{node.name} could call a function: rename the column, or leave its "
+                "table away"
+            )
+    elif type(node) not in NODES[dialect]:
+        raise StatementRefused(f"{_what(node)} is not allowed in a statement")
+    if node.args.get("operation_modifiers") or node.args.get("hint") or node.args.get("hints"):
+        raise StatementRefused("hints and modifiers are not allowed in a statement: leave them out")
+
+
+def _check_table(table: exp.Table) -> None:
+    schema, name = str(table.db).lower(), str(table.name).lower()
+    if table.catalog:
+        raise StatementRefused(f"name {name} without a database: it is the one that is connected")
+    if schema in _OWN_SCHEMAS and (schema, name) not in _DESCRIPTIONS:
+        raise StatementRefused(f"the table {schema}.{name} is not allowed: it is the server's own")
+    if table.args.get("sample") or table.args.get("rows_from") or table.args.get("partition"):
+        raise StatementRefused(f"the table {name} can only be named, without further words")
+
+
+def _tables(tree: exp.Expr) -> Iterator[tuple[str | None, str]]:
+    common = {str(cte.alias) for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and (table.db or table.name not in common):
+            yield (str(table.db) or None, str(table.name))
 
 
 def _allowed(write: bool) -> str:
     return "use SELECT, INSERT, UPDATE or DELETE" if write else "only SELECT can be used"
 
 
-def _kind(tree: exp.Expr, sql: str) -> str:
-    """How to call a statement: by its first word, if that is one."""
-    first = sql.split(maxsplit=1)[0].strip("(;").upper()
-    return first if first.isalpha() and len(first) <= 20 else type(tree).__name__.upper()
-
-
-def _reaches_out(function: str) -> bool:
-    return function in _REFUSED_FUNCTIONS or function.startswith(_REFUSED_PREFIXES)
-
-
-def _function(node: exp.Func) -> str:
-    name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
-    return str(name).lower()
+def _what(node: exp.Expr) -> str:
+    return node.sql_name() if isinstance(node, exp.Func) else type(node).__name__.upper()
 
 
 def _first_line(error: SqlglotError) -> str:

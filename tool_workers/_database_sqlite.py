@@ -5,9 +5,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+from tool_workers._database_errors import StatementError, StatementRefused, StatementTimeout
+from tool_workers._database_functions import FUNCTIONS
+from tool_workers._database_guard import NOTHING, Known, Statement
+from tool_workers._database_server import Answer, Target, streamed
 
 #: Bytes that SQLite may hold in memory: its caches, sorters and temporary tables together.
 MAX_MEMORY_BYTES = 256 * 1024**2
@@ -28,12 +36,75 @@ _READS = {
     sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, _SQLITE_RECURSIVE,
 }  # fmt: skip
 _WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-#: Functions that reach files or libraries, run Python's `re` without a limit, or write billions of
-#: characters before they see that there is none for them (a width in `printf`).
+#: What a statement may call, by name or by an operator.
+_FUNCTIONS = FUNCTIONS["sqlite"] | {"->", "->>"}
+#: Functions that not even a view or trigger calls: they reach files or libraries, run Python's `re`
+#: without a limit, or write billions of characters before they see that there is none for them (a
+#: width in `printf`).
 _REFUSED_FUNCTIONS = {
     "edit", "format", "fts3_tokenizer", "load_extension", "printf", "readfile", "regexp",
     "writefile",
 }  # fmt: skip
+
+
+class Sqlite:
+    """A file of SQLite."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: URL, target: Target) -> None:
+        self._path = Path(url.database or "")
+        self._target = target
+
+    def engine(self) -> Engine:
+        engine = create_engine(
+            "sqlite://",
+            creator=self._connect,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=5,
+        )
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # Without this the module begins a transaction only before a change.
+            connection.exec_driver_sql("BEGIN")
+
+        return engine
+
+    def known(self) -> Known:
+        return NOTHING
+
+    def limited(self, connection: Connection) -> AbstractContextManager[None]:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        target = self._target
+        return guarded(driver, write=target.write, limit_s=target.statement_timeout_s)
+
+    def committing(self, connection: Connection) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def check(self, connection: Connection, statement: Statement) -> None:
+        """Whatever SQLite's tables hold can be undone."""
+
+    def answer(
+        self, connection: Connection, statement: Statement
+    ) -> AbstractContextManager[Answer]:
+        return streamed(connection, statement, self._target)
+
+    def failure(self, error: BaseException | None) -> StatementError | None:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            limit = self._target.statement_timeout_s
+            return StatementTimeout(f"it ran longer than {limit:g} s")
+        if code == sqlite3.SQLITE_AUTH:
+            return StatementRefused("the database does not allow this statement")
+        return None
+
+    def _connect(self) -> sqlite3.Connection:
+        target = self._target
+        return connect(self._path, write=target.write, wait_s=target.statement_timeout_s)
 
 
 def connect(path: Path, *, write: bool, wait_s: float) -> sqlite3.Connection:
@@ -86,10 +157,11 @@ Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int
 
 def _authorizer(write: bool) -> Authorizer:
     def authorize(
-        action: int, first: str | None, second: str | None, _db: str | None, _from: str | None
+        action: int, first: str | None, second: str | None, _db: str | None, within: str | None
     ) -> int:
         if action == sqlite3.SQLITE_FUNCTION:
-            allowed = (second or "").lower() not in _REFUSED_FUNCTIONS
+            name = (second or "").lower()
+            allowed = name not in _REFUSED_FUNCTIONS if within else name in _FUNCTIONS
         elif action in _WRITES:
             allowed = write and not (first or "").lower().startswith("sqlite_")
         else:

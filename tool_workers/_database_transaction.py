@@ -7,37 +7,25 @@ import json
 import math
 import sqlite3
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable
+from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from tool_workers import _database_sqlite as sqlite
-from tool_workers._database_guard import StatementError, StatementRefused, checked
+from tool_workers._database_errors import DatabaseRefused, DatabaseUnavailable, StatementFailed
+from tool_workers._database_guard import checked
+from tool_workers._database_server import Server, Target
+from tool_workers._database_sqlite import Sqlite
 
 #: Characters of one value; a longer one is cut, and its result is `truncated`.
 MAX_CELL_CHARS = 4_000
 #: Bytes of all rows of a call, as JSON.
 MAX_RESULT_BYTES = 1024**2
 _MAX_MESSAGE_CHARS = 500
-
-
-class DatabaseUnavailable(Exception):
-    """The database cannot be connected to; the worker's stderr says more."""
-
-
-class StatementFailed(StatementError):
-    """The database refused a statement."""
-
-
-class StatementTimeout(StatementError):
-    """A statement ran into its time limit."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -60,47 +48,29 @@ class Change(msgspec.Struct, frozen=True):
     rows_affected: int
 
 
-@dataclass(frozen=True)
-class Target:
-    """A database, and how it is used.
-
-    Args:
-        url: in SQLAlchemy's form.
-        write: whether rows may be changed.
-        statement_timeout_s: seconds for one statement.
-    """
-
-    url: str
-    write: bool
-    statement_timeout_s: float
-
-
 class Transaction:
     """A transaction on the process's own connection, begun at once.
 
     Args:
         target: the database.
-        max_rows: of one query's result.
 
     Raises:
+        DatabaseRefused: it is none that is served, or we may do too much in it.
         DatabaseUnavailable: it cannot be connected to.
     """
 
-    def __init__(self, target: Target, max_rows: int) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
-        self._max_rows = max_rows
         self._room = MAX_RESULT_BYTES
         try:
-            self._engine = _engine(target)
-            self._connection = self._engine.connect()
+            self._server, engine = _opened(target)
+            self._connection = engine.connect()
             try:
                 self._transaction = self._connection.begin()
-                for statement in _opening(self._engine, target):
-                    self._connection.exec_driver_sql(statement)
             except BaseException:
                 self._connection.close()
                 raise
-        except (SQLAlchemyError, ImportError) as error:
+        except SQLAlchemyError as error:
             # It may name hosts and users, which the model need not know.
             print(f"the database cannot be used: {error}", file=sys.stderr)
             raise DatabaseUnavailable(
@@ -113,119 +83,101 @@ class Transaction:
         Raises:
             StatementError: one of its kinds says why it was refused or failed.
         """
-        dialect, write = self._engine.dialect.name, self._target.write
-        statement = checked(sql, dialect=dialect, write=write)
-        options = {
-            # A percent sign is none of a driver's marks.
-            "no_parameters": True,
-            # Rows stay in the database until they are fetched; drivers do this for queries only.
-            "stream_results": not statement.writes,
-            "max_row_buffer": self._max_rows + 1,
-        }
+        server, connection = self._server, self._connection
+        statement = checked(
+            sql, dialect=server.dialect, write=self._target.write, known=server.known()
+        )
         try:
-            with self._guarded():
-                result = self._connection.exec_driver_sql(sql, execution_options=options)
-                with result:
-                    return self._rows(result) if result.returns_rows else Change(result.rowcount)
+            with server.limited(connection):
+                if statement.writes:
+                    server.check(connection, statement)
+                with server.answer(connection, statement) as answer:
+                    if answer.columns is None:
+                        return Change(answer.affected)
+                    return self._rows(answer.columns, answer.rows)
         except DBAPIError as error:
-            raise self._failure(error.orig) from None
+            known = server.failure(error.orig)
+            raise known or StatementFailed(_sentence(error.orig)) from None
         except (SQLAlchemyError, sqlite3.Warning) as error:
             raise StatementFailed(_sentence(error)) from None
         except MemoryError:
             raise StatementFailed("the statement needs too much memory") from None
 
     def commit(self) -> None:
-        """Make what was changed last, and give the connection back.
+        """Make what was changed last, if anything may be, and give the connection back.
 
         Raises:
             StatementFailed: the database refused it; nothing was changed.
         """
+        if not self._target.write:
+            # Not all that a read-only transaction lets through is undone by its end.
+            self.rollback()
+            return
         try:
-            self._transaction.commit()
-        except DBAPIError as error:
+            with self._server.committing(self._connection):
+                self._transaction.commit()
+        except SQLAlchemyError as error:
             # SQLite keeps the transaction open; it dies with its connection.
             self._connection.invalidate()
-            raise StatementFailed(f"the commit failed: {_sentence(error.orig)}") from None
+            raise StatementFailed(f"the commit failed: {_sentence(_cause(error))}") from None
         self._connection.close()
 
     def rollback(self) -> None:
         """Undo what was changed, and give the connection back."""
         self._connection.close()
 
-    def _guarded(self) -> AbstractContextManager[None]:
-        driver = self._connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            return nullcontext()
-        limit_s = self._target.statement_timeout_s
-        return sqlite.guarded(driver, write=self._target.write, limit_s=limit_s)
-
-    def _rows(self, result: CursorResult[Any]) -> Rows:
+    def _rows(self, columns: list[str], found: Iterable[Any]) -> Rows:
         rows: list[list[Any]] = []
         truncated = False
-        while (found := result.fetchone()) is not None:
-            row = [_plain(value) for value in found]
+        for values in found:
+            row = [_plain(value) for value in values]
             self._room -= len(msgspec.json.encode(row))
-            if len(rows) == self._max_rows or self._room < 0:
+            if len(rows) == self._target.max_rows or self._room < 0:
                 truncated = True
                 break
             cut = [_cut(value) for value in row]
             truncated = truncated or cut != row
             rows.append(cut)
-        return Rows(list(result.keys()), rows, truncated)
+        return Rows(columns, rows, truncated)
 
-    def _failure(self, error: BaseException | None) -> StatementError:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_INTERRUPT:
-            limit = self._target.statement_timeout_s
-            return StatementTimeout(f"it ran longer than {limit:g} s")
-        if code == sqlite3.SQLITE_AUTH:
-            return StatementRefused("the database does not allow this statement")
-        return StatementFailed(_sentence(error))
+
+def server_of(target: Target) -> Server:
+    """The kind of database that a URL names; nothing is connected.
+
+    Raises:
+        DatabaseRefused: it is none that is served.
+    """
+    try:
+        url = make_url(target.url)
+    except ArgumentError:
+        raise DatabaseRefused(
+            "DATABASE_TOOL_URL is no URL in SQLAlchemy's form: write sqlite:///file, "
+            "postgresql://user@host/name or mariadb://user@host/name"
+        ) from None
+    match url.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return Sqlite(url, target)
+        case "postgresql" | "postgresql+psycopg":
+            # Only who has such a server pays for the import of its driver.
+            from tool_workers._database_postgresql import PostgreSQL
+
+            return PostgreSQL(url, target)
+        case "mariadb" | "mariadb+pymysql" | "mysql" | "mysql+pymysql":
+            from tool_workers._database_mariadb import MariaDB
+
+            return MariaDB(url, target)
+        case other:
+            raise DatabaseRefused(
+                f"DATABASE_TOOL_URL begins with {other[:40]!r}, which is not served: write sqlite, "
+                "postgresql or mariadb, without the name of another driver"
+            )
 
 
 @cache
-def _engine(target: Target) -> Engine:
+def _opened(target: Target) -> tuple[Server, Engine]:
     """The process's engine: one connection, kept between calls."""
-    url = make_url(target.url)
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=5, pool_pre_ping=True)
-
-    def connect() -> sqlite3.Connection:
-        return sqlite.connect(
-            Path(url.database or ""), write=target.write, wait_s=target.statement_timeout_s
-        )
-
-    engine = create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=5,
-    )
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # Without this the module begins a transaction only before a change.
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _opening(engine: Engine, target: Target) -> list[str]:
-    """What a server must hear first, so that it enforces the limits too."""
-    milliseconds = math.ceil(target.statement_timeout_s * 1000)
-    match engine.dialect.name:
-        case "postgresql":
-            only = [] if target.write else ["SET TRANSACTION READ ONLY"]
-            return [*only, f"SET LOCAL statement_timeout = {milliseconds}"]
-        case "mysql" | "mariadb":
-            only = [] if target.write else ["SET SESSION TRANSACTION READ ONLY"]
-            if getattr(engine.dialect, "is_mariadb", False):
-                return [*only, f"SET SESSION max_statement_time = {milliseconds / 1000}"]
-            return [*only, f"SET SESSION max_execution_time = {milliseconds}"]
-        case _:
-            return []
+    server = server_of(target)
+    return server, server.engine()
 
 
 def _plain(value: Any) -> Any:
@@ -239,8 +191,10 @@ def _plain(value: Any) -> Any:
             return bytes(value).hex()
         case datetime.date() | datetime.time():
             return value.isoformat()
-        case list() | dict():
+        case list() | dict() | tuple():
             return json.dumps(value, default=str, ensure_ascii=False)
+        case Decimal() if value.is_finite() and value.as_tuple().exponent == 0:
+            return int(value)
         case _:
             return str(value)
 
@@ -251,6 +205,12 @@ def _cut(value: Any) -> Any:
     return value
 
 
+def _cause(error: SQLAlchemyError) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
 def _sentence(error: BaseException | None) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # PyMySQL's errors are pairs of a number and a text.
+    words = error.args[-1] if error is not None and error.args else error
+    lines = str(words).strip().splitlines() or [type(error).__name__]
     return lines[0][:_MAX_MESSAGE_CHARS]

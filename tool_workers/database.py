@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sgl_conveyor.errors import InvalidArguments
+from sgl_conveyor.errors import ConfigurationError, InvalidArguments
 from sgl_conveyor.tools import Tool
-from tool_workers._database_guard import StatementError
+from tool_workers._database_errors import DatabaseRefused, DatabaseUnavailable, StatementError
 from tool_workers._database_sample import sample_database
-from tool_workers._database_transaction import Change, Rows, Target, Transaction
+from tool_workers._database_server import Target
+from tool_workers._database_transaction import Change, Rows, Transaction
 
 MAX_STATEMENTS = 20
 _STATEMENT = re.compile(r"statements\[(\d+)\]", re.ASCII)
@@ -22,8 +23,10 @@ class Settings(BaseSettings):
     """The tool's configuration: environment variables that begin with `DATABASE_TOOL_`.
 
     Args:
-        url: the database, in SQLAlchemy's form; by default a sample that is made on first need.
+        url: the database, in SQLAlchemy's form: `sqlite`, `postgresql` or `mariadb`; by default a
+            sample that is made on first need.
         write: whether INSERT, UPDATE and DELETE are allowed.
+        role: that PostgreSQL or MariaDB is told to act as, once connected.
         max_rows: rows of one query's result.
         statement_timeout_s: seconds for one statement.
     """
@@ -32,6 +35,7 @@ class Settings(BaseSettings):
 
     url: str | None = None
     write: bool = False
+    role: str | None = None
     max_rows: int = Field(default=200, ge=1, le=100_000)
     statement_timeout_s: float = Field(default=10.0, gt=0, le=3600)
 
@@ -72,11 +76,27 @@ class Database(Tool):
         self._ran: list[str] = []
         self._results: list[Rows | Change] = []
 
+    @classmethod
+    def start(cls) -> None:
+        """Refuse at once what could never be served, and have the connection ready.
+
+        Raises:
+            ConfigurationError: the settings are wrong, or the database is none to be served.
+        """
+        try:
+            settings = _settings()
+            if settings.url is not None:
+                target = _target(settings, settings.url)
+                Transaction(target).rollback()
+        except (BadSettings, DatabaseRefused) as error:
+            raise ConfigurationError(f"the tool 'database' cannot be served: {error}") from None
+        except DatabaseUnavailable:
+            pass  # it may come later; what was printed says why
+
     def open(self) -> None:
         settings = _settings()
         url = settings.url or f"sqlite:///{sample_database()}"
-        target = Target(url, settings.write, settings.statement_timeout_s)
-        self._transaction = Transaction(target, settings.max_rows)
+        self._transaction = Transaction(_target(settings, url))
 
     def on_argument(self, path: str, value: Any) -> None:
         found = _STATEMENT.fullmatch(path)
@@ -106,6 +126,16 @@ class Database(Tool):
     def abort(self, reason: str) -> None:
         if self._transaction is not None:
             self._transaction.rollback()
+
+
+def _target(settings: Settings, url: str) -> Target:
+    return Target(
+        url=url,
+        write=settings.write,
+        statement_timeout_s=settings.statement_timeout_s,
+        max_rows=settings.max_rows,
+        role=settings.role,
+    )
 
 
 def _settings() -> Settings:

@@ -83,6 +83,7 @@ def _serve(config: WorkerConfig) -> int:
         apply_limits(config.spec.limits)
     elif config.spec.limits.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (config.spec.limits.memory_bytes,) * 2)
+    tool.start()
     registry = {info.name: info for info in config.registry}
     served = Served(tool, config.spec, config.once, registry, config.result_bytes)
     try:
