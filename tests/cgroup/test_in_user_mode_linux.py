@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 KERNEL = shutil.which("linux.uml")
+HOW_TO_GET = "no cgroup was made: sudo apt-get install user-mode-linux"
 #: What runs first there. It ends by powering that kernel off.
 INIT = """\
 #!/bin/sh
@@ -33,10 +34,13 @@ sleep 10
 
 
 @pytest.mark.server
-@pytest.mark.skipif(KERNEL is None, reason="install the Debian package user-mode-linux")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="there is no such kernel")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may read all that this kernel shows there")
 def test_cgroups_under_a_kernel_that_has_them(tmp_path: Path) -> None:
-    assert KERNEL is not None
+    if KERNEL is None:
+        if os.environ.get("CONVEYOR_LEAVE_NOTHING_OUT") == "1":
+            pytest.fail(HOW_TO_GET, pytrace=False)
+        pytest.skip(HOW_TO_GET)
     init = tmp_path / "init.sh"
     init.write_text(INIT.format(root=ROOT, python=sys.executable))
     init.chmod(0o755)

@@ -15,7 +15,7 @@ from tests.tool_workers.database.shop import Shop, mariadb_shop, postgresql_shop
 from tool_workers._database_sample import sample_database
 
 KINDS = ("sqlite", "postgresql", "mariadb")
-NEEDED = "CONVEYOR_NEED_DATABASES"
+NEEDED = "CONVEYOR_LEAVE_NOTHING_OUT"
 
 
 @pytest.fixture(scope="session")
