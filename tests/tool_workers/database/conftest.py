@@ -12,6 +12,8 @@ import pytest
 
 from tests.tool_workers.database import servers
 from tests.tool_workers.database.shop import Shop, mariadb_shop, postgresql_shop, sqlite_shop
+from tool_workers import _database_transaction
+from tool_workers._database_guard import Statement
 from tool_workers._database_sample import sample_database
 
 KINDS = ("sqlite", "postgresql", "mariadb")
@@ -102,6 +104,14 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
             shop: Shop = request.getfixturevalue(fixture)
             monkeypatch.setenv("DATABASE_TOOL_URL", shop.reader)
             monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "60")
+
+
+@pytest.fixture
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements go to the database as they are."""
+    monkeypatch.setattr(
+        _database_transaction, "checked", lambda sql, **_: Statement(sql, writes=False)
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from tests.tool_workers.database.calls import error, rows, run
 from tests.tool_workers.database.shop import Shop
-from tool_workers import _database_transaction
 from tool_workers._database_errors import StatementError, StatementRefused
 from tool_workers._database_functions import FUNCTIONS
-from tool_workers._database_guard import Statement, checked
+from tool_workers._database_guard import checked
 
 #: What is refused, and what its message must name.
 POSTGRESQL = {
@@ -145,13 +144,6 @@ WALLS = {
         "LOAD DATA INFILE '/etc/passwd' INTO TABLE orders", "SET ROLE owner",
     ],
 }  # fmt: skip
-
-
-@pytest.fixture
-def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        _database_transaction, "checked", lambda sql, **_: Statement(sql, writes=False)
-    )
 
 
 @pytest.mark.usefixtures("unguarded")

@@ -7,8 +7,6 @@ import pytest
 from sgl_conveyor.testing import check_every_cut, run_tool
 from tests.tool_workers.database.calls import error, rows, text_of
 from tests.tool_workers.database.shop import Shop
-from tool_workers import _database_transaction
-from tool_workers._database_guard import Statement
 from tool_workers.database import Database
 
 #: What is refused while reading only, and the error's type.
@@ -58,14 +56,6 @@ ENDLESS = {
     "postgresql": "SELECT COUNT(*) FROM orders a, orders b, orders c",
     "mariadb": "SELECT COUNT(*) FROM orders a, orders b, orders c WHERE a.status < b.channel",
 }
-
-
-@pytest.fixture
-def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Statements go to the database as they are."""
-    monkeypatch.setattr(
-        _database_transaction, "checked", lambda sql, **_: Statement(sql, writes=False)
-    )
 
 
 @pytest.mark.parametrize("sql", REFUSED, ids=lambda sql: sql[:30])

@@ -22,8 +22,6 @@ from sgl_conveyor.messages import WorkerConfig
 from sgl_conveyor.testing import run_tool
 from tests.tool_workers.database.calls import error, rows, run, text_of
 from tests.tool_workers.database.shop import Shop
-from tool_workers import _database_transaction
-from tool_workers._database_guard import Statement
 from tool_workers._database_mariadb import _excess
 from tool_workers.database import Database
 
@@ -139,13 +137,6 @@ def test_a_role_is_taken_on(server: Shop, monkeypatch: pytest.MonkeyPatch) -> No
         assert rows(f"SELECT COUNT(*) FROM {schema}.orders") == [[60_000]]
         monkeypatch.setenv("DATABASE_TOOL_ROLE", 'no"such`role')
         assert error("SELECT 1").type == "DatabaseUnavailable"
-
-
-@pytest.fixture
-def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        _database_transaction, "checked", lambda sql, **_: Statement(sql, writes=False)
-    )
 
 
 @pytest.mark.usefixtures("unguarded")
