@@ -11,8 +11,8 @@ import contextlib
 import os
 from pathlib import Path
 
-#: Of the levels of niceness: a session's share becomes 56 parts to another's 1024.
-NICENESS = 13
+#: Of the levels of niceness: a session's share becomes 23 parts to another's 1024.
+NICENESS = 17
 
 
 def lower_sessions_below(first: int, processes: list[int]) -> bool:
