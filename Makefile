@@ -51,7 +51,7 @@ test: check
 server-tests:
 	.venv/bin/pytest -m server tests/runtime
 part-tests:
-	.venv/bin/pytest -m server --ignore=tests/runtime
+	.venv/bin/pytest -rs -m server --ignore=tests/runtime
 
 # Five calls of each workload and mode, and the theory: under half an hour on two cores.
 bench: setup
