@@ -25,6 +25,7 @@ _PROCESSES = 72
 #: Its share of the cores that others want: the server's is 100.
 _CPU_WEIGHT = 10
 _CPU_PERIOD_US = 100_000
+_OF_ONE_CORE = 0.8
 #: Seconds that the kernel may take to end what is in a cgroup.
 _EMPTY_LIMIT_S = 5.0
 _LOOK_S = 0.01
@@ -99,8 +100,8 @@ class SandboxGroup:
         values = {
             "pids.max": _PROCESSES,
             "cpu.weight": _CPU_WEIGHT,
-            # One core is always left to the server.
-            "cpu.max": f"{max(1, cores - 1) * _CPU_PERIOD_US} {_CPU_PERIOD_US}",
+            # One core, or a part of the only one, is always left to the server.
+            "cpu.max": f"{int((cores - 1 or _OF_ONE_CORE) * _CPU_PERIOD_US)} {_CPU_PERIOD_US}",
             # All of it ends together: what is left of a program would wait for what is gone.
             "memory.oom.group": 1,
         }
@@ -138,6 +139,19 @@ class SandboxGroup:
             OSError: something in it has not ended within seconds.
         """
         _remove(self.folder)
+
+
+def remove_left(parent: Path) -> None:
+    """Remove the cgroups of sandboxes that a process which was killed has left.
+
+    Args:
+        parent: what was taken over.
+
+    Raises:
+        OSError: something in one of them has not ended within seconds.
+    """
+    for folder in parent.glob(f"{_SANDBOX}*"):
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from sgl_conveyor.cgroup import remove_left
 from sgl_conveyor.dispatcher.config import (
     DispatcherConfig,
     NotReady,
@@ -37,7 +39,17 @@ def main() -> int:
         reports.write(msgspec.json.encode(report) + b"\n")
         reports.flush()
 
+    if config.cgroup is not None:
+        _clear(Path(config.cgroup))
     return asyncio.run(_run(config, tell))
+
+
+def _clear(cgroup: Path) -> None:
+    """Remove what a dispatcher before this one has left."""
+    try:
+        remove_left(cgroup)
+    except OSError as error:
+        logger.warning("cgroups of an earlier dispatcher are left in %s: %s", cgroup, error)
 
 
 def _reports_only() -> BinaryIO:

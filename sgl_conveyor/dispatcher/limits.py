@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 from sgl_conveyor.dispatcher.hosts.host import Worker
 from sgl_conveyor.dispatcher.placement import Placement
@@ -17,9 +17,12 @@ logger = logging.getLogger(__name__)
 GRACE_S = 1.0
 #: Seconds that a sandboxed call may take to abort: killing its process undoes all that it did.
 _SANDBOX_ABORT_S = 1.0
-#: Looks in a row that may fail to read a worker's memory, and seconds that one look may take.
-MAX_UNREAD = 20
-_LOOK_LIMIT_S = 5.0
+#: Seconds for which a worker's memory may be unread, and looks in a row: after a stall of our own
+#: process, one look alone says nothing.
+UNREAD_LIMIT_S = 1.0
+_UNREAD_LOOKS = 3
+#: Seconds that one look may take.
+_LOOK_LIMIT_S = 1.0
 
 
 def release_by(spec: ToolSpec) -> float:
@@ -52,24 +55,34 @@ class MemoryWatch:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._unread: dict[Worker, int] = {}
+        #: Since when (monotonic seconds), and in how many looks, each was not read.
+        self._unread: dict[Worker, tuple[float, int]] = {}
 
-    async def over(self, workers: Iterable[Worker]) -> AsyncIterator[tuple[Worker, str]]:
+    async def over(self, workers: Iterable[Worker]) -> list[tuple[Worker, str]]:
         """The workers that must end, and why.
 
         Args:
-            workers: to look at.
+            workers: to look at, all at once.
         """
         before, self._unread = self._unread, {}
-        for worker in workers:
-            try:
-                async with asyncio.timeout(_LOOK_LIMIT_S):
-                    held = await worker.memory_bytes(self._limit)
-            except Exception as error:
-                self._unread[worker] = failed = before.get(worker, 0) + 1
-                logger.warning("%s worker %s: %s", worker.spec.name, worker.pid, error)
-                if failed >= MAX_UNREAD:
-                    yield worker, f"the memory of the tool's processes cannot be read ({error})"
-                continue
-            if held > self._limit:
-                yield worker, f"the tool's processes hold more than {self._limit} bytes together"
+        looks = [self._why(worker, before.get(worker)) for worker in workers]
+        return [found for found in await asyncio.gather(*looks) if found is not None]
+
+    async def _why(
+        self, worker: Worker, unread: tuple[float, int] | None
+    ) -> tuple[Worker, str] | None:
+        """Why a worker must end, or None."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_LOOK_LIMIT_S):
+                held = await worker.memory_bytes(self._limit)
+        except Exception as error:
+            since, looks = unread or (began, 0)
+            self._unread[worker] = since, looks + 1
+            logger.warning("%s worker %s: %s", worker.spec.name, worker.pid, error)
+            if time.monotonic() - since > UNREAD_LIMIT_S and looks + 1 >= _UNREAD_LOOKS:
+                return worker, f"the memory of the tool's processes cannot be read ({error})"
+            return None
+        if held > self._limit:
+            return worker, f"the tool's processes hold more than {self._limit} bytes together"
+        return None

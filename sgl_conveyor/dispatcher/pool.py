@@ -324,7 +324,7 @@ class WorkerPool:
         """End calls whose workers hold more memory than they may."""
         while not self._closed:
             await asyncio.sleep(_MEMORY_INTERVAL_S)
-            async for worker, why in memory.over(self._workers.serving):
+            for worker, why in await memory.over(self._workers.serving):
                 for call in self._workers.calls(worker):
                     if (placement := self._queue.get(call)) is not None:
                         self._kill(placement, ToolError("MemoryLimit", why))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from sgl_conveyor.cgroup import enter
 from sgl_conveyor.errors import ChannelClosed, ConfigurationError, ConveyorError
 from sgl_conveyor.messages import WorkerConfig
 from sgl_conveyor.processes import die_with, file_of
@@ -62,6 +63,8 @@ def _describe(sources: list[str]) -> int:
 def _serve(config: WorkerConfig) -> int:
     if not config.inside:
         die_with(config.parent)
+        if config.cgroup is not None:
+            enter(Path(config.cgroup))
     if config.sandboxed and not config.inside:
         _enter_sandbox(config)
     # The configuration has been read: a tool that reads finds nothing.
@@ -95,12 +98,9 @@ def _serve(config: WorkerConfig) -> int:
 
 def _enter_sandbox(config: WorkerConfig) -> None:
     # Only what it takes: the process that is within imports the rest, and this one is gone then.
-    from sgl_conveyor.cgroup import enter
     from sgl_conveyor.worker.confinement import leave_keyring
     from sgl_conveyor.worker.sandbox import command
 
-    if config.cgroup is not None:
-        enter(Path(config.cgroup))
     leave_keyring()
     assert config.syscall_filter is not None
     within = msgspec.structs.replace(config, inside=True)

@@ -35,6 +35,8 @@ def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
     try:
         copy_interpreter(folder / "python")
+        # What a sandbox must not see of it.
+        (folder / ".profile").touch()
         os.chown(folder, USER, USER)
         yield folder
     finally:

@@ -15,7 +15,6 @@ from sgl_conveyor.dispatcher import limits
 from sgl_conveyor.dispatcher import pool as pool_module
 from sgl_conveyor.dispatcher import workers as workers_module
 from sgl_conveyor.dispatcher.hosts.host import Host, Listener, Worker
-from sgl_conveyor.dispatcher.limits import MAX_UNREAD
 from sgl_conveyor.dispatcher.pool import WorkerPool
 from sgl_conveyor.errors import HostError, ProtocolError, QueueOverflow
 from sgl_conveyor.specs import RESULT_BYTES, Limits, ToolSpec
@@ -294,7 +293,7 @@ def test_memory_that_cannot_be_read_for_a_while_ends_the_call() -> None:
 def test_any_failure_to_read_it_counts_and_one_alone_harms_nobody() -> None:
     async def test(pool: WorkerPool, host: PaperHost, events: Events) -> None:
         pool.open("call", "region")
-        for _ in range(MAX_UNREAD):
+        for _ in range(8):
             host.workers[0].memory = ValueError("a host's own error")
             await asyncio.sleep(0.25)
             host.workers[0].memory = 10

@@ -41,7 +41,7 @@ class LocalHost(Host):
             sandboxed=spec.sandbox and not self._unsafe,
             registry=[] if spec.sandbox else self._registry,
             result_bytes=self._result_bytes,
-            cgroup=self._cgroup,
+            cgroup=self._cgroup if spec.sandbox else None,
             listener=listener,
         )
         started(worker)

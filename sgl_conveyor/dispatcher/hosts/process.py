@@ -17,7 +17,7 @@ from sgl_conveyor import messages as m
 from sgl_conveyor.cgroup import SandboxGroup
 from sgl_conveyor.dispatcher.hosts.host import Listener, Worker
 from sgl_conveyor.dispatcher.hosts.priority import lower_sessions_below
-from sgl_conveyor.dispatcher.hosts.weight import weight_of
+from sgl_conveyor.dispatcher.hosts.weight import socket_bytes, weight_of
 from sgl_conveyor.errors import ProtocolError
 from sgl_conveyor.processes import file_of
 from sgl_conveyor.specs import ToolInfo, ToolSpec
@@ -46,7 +46,7 @@ class LocalWorker(Worker):
         sandboxed: whether it runs in a sandbox.
         registry: the tools that it may call.
         result_bytes: that a call may return.
-        cgroup: whose children hold sandboxes; None if none is delegated to us.
+        cgroup: a child of which is to hold it; None for none.
         listener: hears what it says.
     """
 
@@ -61,7 +61,7 @@ class LocalWorker(Worker):
         listener: Listener,
     ) -> None:
         super().__init__(spec, sandboxed=sandboxed)
-        self._cgroup = cgroup if sandboxed else None
+        self._cgroup = cgroup
         self._group: SandboxGroup | None = None
         self._gives_way = not sandboxed
         self._result_bytes = result_bytes
@@ -234,7 +234,10 @@ class LocalWorker(Worker):
         weight = weight_of(pid, enough)
         if not self._gives_way and weight.processor_s > _FAIR_PROCESSOR_S:
             self._gives_way = lower_sessions_below(pid, weight.processes)
-        return weight.memory_bytes
+        if not self.sandboxed or len(weight.processes) < 2:
+            return weight.memory_bytes
+        # The second process is the sandbox's first, which no program in it can end or change.
+        return weight.memory_bytes + socket_bytes(weight.processes[1])
 
 
 def _signal_name(number: int) -> str:
