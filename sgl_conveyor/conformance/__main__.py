@@ -6,6 +6,7 @@ import sys
 
 from sgl_conveyor.conformance.checks import quick_checks, what_is_weaker
 from sgl_conveyor.conformance.run import run_checks
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import configure_logging
 from sgl_conveyor.worker.sandbox import check
@@ -16,7 +17,7 @@ def main() -> int:
     configure_logging("check", "critical")
     try:
         check()
-        weaker = what_is_weaker(run_checks(quick_checks()))
+        weaker = what_is_weaker(run_checks(quick_checks(), LocalHost(unsafe=False)))
     except ConfigurationError as error:
         weaker = str(error)
     if weaker is None:

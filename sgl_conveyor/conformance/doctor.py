@@ -16,6 +16,7 @@ from rich.table import Table
 from sgl_conveyor.cgroup import take_over
 from sgl_conveyor.conformance.checks import WALLS, Result, all_checks, what_is_weaker
 from sgl_conveyor.conformance.run import run_checks
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 from sgl_conveyor.errors import ConfigurationError
 from sgl_conveyor.processes import configure_logging
 from sgl_conveyor.syscall_filter import library_version
@@ -44,7 +45,7 @@ def run_doctor(console: Console) -> int:
     cgroup, why_not = _cgroup()
     check()
     console.print(_walls(cgroup, why_not))
-    results = run_checks(all_checks(), cgroup)
+    results = run_checks(all_checks(), LocalHost(unsafe=False, cgroup=cgroup))
     console.print(_table(results))
     if (weaker := what_is_weaker(results)) is not None:
         console.print(weaker, style="bold red", highlight=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -16,7 +15,7 @@ from sgl_conveyor.conformance.probe import Probe, Raised
 from sgl_conveyor.core import ToolError
 from sgl_conveyor.describe import describe
 from sgl_conveyor.dispatcher.call import Call
-from sgl_conveyor.dispatcher.hosts.local import LocalHost
+from sgl_conveyor.dispatcher.hosts.host import Host
 from sgl_conveyor.dispatcher.pool import WorkerPool
 from sgl_conveyor.driver import check_at_once
 from sgl_conveyor.errors import ConfigurationError
@@ -36,41 +35,41 @@ _TIME_LIMIT_S = 3.0
 _ENDED = {"memory": "MemoryLimit", "time": "ToolTimeout"}
 
 
-def run_checks(checks: list[Check], cgroup: Path | None = None) -> list[Result]:
+def run_checks(checks: list[Check], host: Host) -> list[Result]:
     """Run checks: those that can share a sandbox in one call, each other one in its own.
 
     Args:
         checks: which.
-        cgroup: whose children hold sandboxes; None if none is delegated to us.
+        host: of the workers that are checked.
 
     Raises:
         ConfigurationError: no sandbox can be made here; the message says why.
     """
     os.environ["CONVEYOR_CHECK"] = SECRET
     try:
-        return asyncio.run(_run_all(checks, cgroup))
+        return asyncio.run(_run_all(checks, host))
     finally:
         del os.environ["CONVEYOR_CHECK"]
 
 
-async def _run_all(checks: list[Check], cgroup: Path | None) -> list[Result]:
+async def _run_all(checks: list[Check], host: Host) -> list[Result]:
     about_time = [check for check in checks if check.group == "time"]
     others = [check for check in checks if check.group != "time"]
     outcomes = await asyncio.gather(
-        _run_within(_PROGRAM_LIMIT_S, others, cgroup),
-        _run_within(_TIME_LIMIT_S, about_time, cgroup),
+        _run_within(_PROGRAM_LIMIT_S, others, host),
+        _run_within(_TIME_LIMIT_S, about_time, host),
     )
     results = {result.check: result for outcome in outcomes for result in outcome}
     return [results[check] for check in checks]
 
 
-async def _run_within(limit_s: float, checks: list[Check], cgroup: Path | None) -> list[Result]:
+async def _run_within(limit_s: float, checks: list[Check], host: Host) -> list[Result]:
     """Run checks in sandboxes whose hooks may take so long."""
     together = [check for check in checks if not check.alone]
     calls = ([together] if together else []) + [[check] for check in checks if check.alone]
     if not calls:
         return []
-    runner = _Runner(_spec(limit_s), cgroup)
+    runner = _Runner(_spec(limit_s), host)
     try:
         await runner.ready()
         # Not more than there are workers: a program's time begins when its text is there.
@@ -97,10 +96,10 @@ def _spec(limit_s: float) -> ToolSpec:
 class _Runner:
     """Makes calls of the probe, and hears what its workers say, as a dispatcher does."""
 
-    def __init__(self, spec: ToolSpec, cgroup: Path | None) -> None:
+    def __init__(self, spec: ToolSpec, host: Host) -> None:
         self._spec = spec
         self._calls: dict[str, Call] = {}
-        self._pool = WorkerPool(spec, LocalHost(unsafe=False, cgroup=cgroup), self)
+        self._pool = WorkerPool(spec, host, self)
 
     async def ready(self) -> None:
         self._pool.start()

@@ -18,6 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 KERNEL = shutil.which("linux.uml")
 HOW_TO_GET = "no cgroup was made: sudo apt-get install user-mode-linux"
+#: It calls this machine's kernel many times for each call of its programs (seconds).
+LIMIT_S = 600
 #: What runs first there. It ends by powering that kernel off.
 INIT = """\
 #!/bin/sh
@@ -34,6 +36,7 @@ sleep 10
 
 
 @pytest.mark.server
+@pytest.mark.timeout(LIMIT_S + 60)
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="there is no such kernel")
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may read all that this kernel shows there")
 def test_cgroups_under_a_kernel_that_has_them(tmp_path: Path) -> None:
@@ -50,7 +53,7 @@ def test_cgroups_under_a_kernel_that_has_them(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LIMIT_S,
         check=False,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
     )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from sgl_conveyor.conformance.checks import Check, Result, all_checks, what_is_weaker
 from sgl_conveyor.conformance.run import run_checks
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
 
 CHECKS = all_checks()
 
@@ -21,7 +22,7 @@ def shown(check: Check) -> str:
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Result]:
-    return {shown(result.check): result for result in run_checks(CHECKS)}
+    return {shown(result.check): result for result in run_checks(CHECKS, LocalHost(unsafe=False))}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=shown)
@@ -43,7 +44,7 @@ class TestWhatDoesNotHold:
         ],
     )
     def test_is_seen(self, group: str, program: str, what: str) -> None:
-        [result] = run_checks([Check(group, "tries", program)])
+        [result] = run_checks([Check(group, "tries", program)], LocalHost(unsafe=False))
         assert not result.holds
         assert what in result.what
 
