@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         check_environment(os.environ)
         tools = _tools(options)
         flags = _with_model(flags)
-        cgroup = _cgroup() if any(tool.sandbox for tool in tools) and not options.unsafe else None
+        cgroup = _cgroup() if any(tool.sandbox for tool in tools) else None
         directory = RunDirectory.create()
     except ConfigurationError as error:
         print(f"sgl_conveyor: {error}", file=sys.stderr)
