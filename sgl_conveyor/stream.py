@@ -1,9 +1,4 @@
-"""Frames over a stream socket: what a worker and its host say to each other.
-
-A frame is its length, four bytes in network order, and so many bytes. The two ends are a pair that
-the worker inherits: it has no path, nobody else can connect to it, and what a hostile worker writes
-waits in the kernel until we read it, at our own pace.
-"""
+"""Frames over a stream socket of an event loop, at its own pace."""
 
 from __future__ import annotations
 
@@ -14,12 +9,10 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from sgl_conveyor.errors import ChannelClosed, ProtocolError, QueueOverflow
+from sgl_conveyor.errors import ProtocolError, QueueOverflow
+from sgl_conveyor.frames import CHUNK_BYTES, FrameCutter, framed
 from sgl_conveyor.messages import MAX_FRAME_BYTES
 
-_PREFIX_BYTES = 4
-#: Bytes that are asked for at once.
-_CHUNK_BYTES = 64 * 1024
 #: Frames, and their bytes, that one socket brings before the rest of the event loop has its turn.
 _FRAMES_AT_ONCE = 64
 _BYTES_AT_ONCE = 256 * 1024
@@ -27,50 +20,6 @@ _BYTES_AT_ONCE = 256 * 1024
 _TOGETHER = 16
 #: Buffers of one system call.
 _BUFFERS_AT_ONCE = 64
-
-
-class FrameCutter:
-    """Cuts what a stream brings into frames.
-
-    Args:
-        largest: bytes of the largest frame; nothing of a larger one is kept.
-    """
-
-    def __init__(self, largest: int = MAX_FRAME_BYTES) -> None:
-        self._largest = largest
-        self._buffer = bytearray()
-        self._start = 0
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
-
-    def take(self) -> bytes | None:
-        """The next whole frame, or None.
-
-        Raises:
-            ProtocolError: a frame is announced that is larger than may be.
-        """
-        begin = self._start + _PREFIX_BYTES
-        if len(self._buffer) < begin:
-            return None
-        size = int.from_bytes(self._buffer[self._start : begin])
-        if size > self._largest:
-            raise ProtocolError(
-                f"a frame of {size} bytes is announced: the limit is {self._largest}"
-            )
-        if len(self._buffer) < begin + size:
-            return None
-        self._start = begin + size
-        return bytes(memoryview(self._buffer)[begin : self._start])
-
-
-def framed(frame: bytes) -> bytes:
-    """A frame as the stream carries it."""
-    return len(frame).to_bytes(_PREFIX_BYTES) + frame
 
 
 class FrameSocket:
@@ -178,7 +127,7 @@ class FrameSocket:
     def _read(self) -> bool:
         """Read some; whether there was anything."""
         try:
-            data = self._stream.recv(_CHUNK_BYTES)
+            data = self._stream.recv(CHUNK_BYTES)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -307,60 +256,3 @@ class FrameSocket:
         self.waiting_bytes = 0
         self._wait_no_more()
         self._stream.close()
-
-
-class BlockingFrames:
-    """The same for a process without an event loop, which has nothing else to do.
-
-    Args:
-        stream: one end of a pair.
-    """
-
-    def __init__(self, stream: socket.socket) -> None:
-        self._stream = stream
-        self._cutter = FrameCutter()
-
-    def receive(self) -> bytes:
-        """Wait for the next frame: the other end, this process's parent, may take its time.
-
-        Raises:
-            ChannelClosed: the other end is gone.
-        """
-        while (frame := self._cutter.take()) is None:
-            self._read(0)
-        return frame
-
-    def receive_now(self) -> bytes | None:
-        """The next frame if it is there.
-
-        Raises:
-            ChannelClosed: the other end is gone.
-        """
-        while (frame := self._cutter.take()) is None:
-            try:
-                self._read(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return None
-        return frame
-
-    def send(self, frame: bytes) -> None:
-        """Send a frame; wait while the other end does not read.
-
-        Raises:
-            ChannelClosed: the other end is gone.
-        """
-        try:
-            self._stream.sendall(framed(frame))
-        except OSError as error:
-            raise ChannelClosed(f"the host of this worker is gone: {error}") from None
-
-    def _read(self, flags: int) -> None:
-        try:
-            data = self._stream.recv(_CHUNK_BYTES, flags)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise ChannelClosed(f"the host of this worker is gone: {error}") from None
-        if not data:
-            raise ChannelClosed("the host of this worker is gone")
-        self._cutter.feed(data)

@@ -20,6 +20,7 @@ FLOORS = (
     {
         "messages",
         "channel",
+        "frames",
         "stream",
         "syscall_filter",
         "cgroup",

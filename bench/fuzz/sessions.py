@@ -15,7 +15,7 @@ import msgspec
 from bench.fuzz.corpus import examples
 from bench.fuzz.mutations import Mutator
 from sgl_conveyor import messages as m
-from sgl_conveyor.stream import framed
+from sgl_conveyor.frames import framed
 
 #: Bytes of one session: what waits in a socket is no part of what the dispatcher holds.
 MAX_SESSION_BYTES = 512 * 1024

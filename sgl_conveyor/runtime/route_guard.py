@@ -1,7 +1,8 @@
-"""What may come to our routes at all: nothing from a foreign website, and no large body."""
+"""What may come to our routes at all: nothing from a foreign website, no large or slow body."""
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from sgl_conveyor.runtime.route_errors import error_response, is_ours
 
 #: Bytes of a request's body.
 MAX_BODY_BYTES = 1024 * 1024
+#: Seconds until all of a request's body is there.
+_BODY_LIMIT_S = 30.0
 
 
 class RouteGuard:
@@ -42,16 +45,42 @@ class RouteGuard:
             await too_large(scope, receive, send)
             return
         # Bodies of ours are small, and one may come without its length.
-        body, came = b"", list[Message]()
-        while len(body) <= MAX_BODY_BYTES:
-            came.append(await receive())
-            body += came[-1].get("body", b"")
-            if not came[-1].get("more_body", False):
-                break
-        else:
+        try:
+            async with asyncio.timeout(_BODY_LIMIT_S):
+                came = await _body(receive)
+        except TimeoutError:
+            late = error_response(408, f"the body did not come within {_BODY_LIMIT_S:g} seconds")
+            # What is left of it is no next request.
+            late.headers["connection"] = "close"
+            await late(scope, receive, send)
+            return
+        if came is None:
             await too_large(scope, receive, send)
             return
         await self._app(scope, _again(came, receive), send)
+
+
+async def _body(receive: Receive) -> list[Message] | None:
+    """A request's body as one message, and the client's leave if it comes first.
+
+    Args:
+        receive: of the connection.
+
+    Returns:
+        None if the body is too large.
+    """
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            # A route that reads no body may serve who does not wait for the answer.
+            part: Message = {"type": "http.request", "body": bytes(body), "more_body": True}
+            return [part, message] if body else [message]
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
 
 def _again(came: list[Message], receive: Receive) -> Receive:

@@ -14,8 +14,9 @@ from typing import Any
 from sgl_conveyor import messages as m
 from sgl_conveyor.describe import is_async
 from sgl_conveyor.errors import QueueOverflow
+from sgl_conveyor.frames import BlockingFrames
 from sgl_conveyor.specs import ToolInfo, ToolSpec
-from sgl_conveyor.stream import BlockingFrames, FrameSocket
+from sgl_conveyor.stream import FrameSocket
 from sgl_conveyor.tools import Tool
 from sgl_conveyor.worker.inbox import Inbox
 from sgl_conveyor.worker.outgoing import put

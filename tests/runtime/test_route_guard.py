@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterable
 
 import httpx
 import pytest
@@ -13,7 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
+from sgl_conveyor.runtime import route_guard
 from sgl_conveyor.runtime.route_guard import MAX_BODY_BYTES, RouteGuard
 
 URL = "http://127.0.0.1:30000"
@@ -84,6 +87,76 @@ def test_a_body_that_is_too_large_is_refused(announced: bool) -> None:
     assert answer.status_code == 413
     assert answer.json()["error"]["message"] == "the body is larger than 1048576 bytes"
     assert ask("POST", "/conveyor/calls", content=bytes(MAX_BODY_BYTES)).status_code == 200
+
+
+def part(body: bytes) -> Message:
+    return {"type": "http.request", "body": body, "more_body": True}
+
+
+LAST: Message = {"type": "http.request", "body": b"", "more_body": False}
+GONE: Message = {"type": "http.disconnect"}
+
+
+def passed_on(messages: Iterable[Message]) -> tuple[list[Message], list[Message]]:
+    """What an application receives until the body's end when a client sends this, and what is sent.
+
+    After the messages the client stays, and says nothing.
+    """
+    received, sent = list[Message](), list[Message]()
+    left = iter(messages)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not received or received[-1].get("more_body", False):
+            received.append(await receive())
+
+    async def receive() -> Message:
+        for message in left:
+            return message
+        return await asyncio.Future[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/conveyor/calls", "headers": []}
+    asyncio.run(asyncio.wait_for(RouteGuard(app)(scope, receive, send), 30.0))
+    return received, sent
+
+
+def test_a_body_in_many_pieces_takes_no_longer_and_comes_in_one() -> None:
+    count = 400_000
+    began = time.process_time()
+    received, _ = passed_on([*[part(b"x")] * count, LAST])
+    took = time.process_time() - began
+    assert received == [{**LAST, "body": b"x" * count}]
+    assert took < 3.0
+
+
+def test_a_body_that_is_too_large_in_pieces_is_refused() -> None:
+    received, sent = passed_on([part(b"x" * 1024)] * 1025)
+    assert received == []
+    assert sent[0]["status"] == 413
+
+
+def test_a_body_that_does_not_come_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route_guard, "_BODY_LIMIT_S", 0.05)
+    received, [start, body] = passed_on([part(b"x")])
+    assert received == []
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    said = b'{"error":{"message":"the body did not come within 0.05 seconds"}}'
+    assert body["body"] == said
+
+
+@pytest.mark.parametrize("before", [[], [part(b"ab"), part(b"c")]])
+def test_a_client_that_leaves_while_its_body_is_awaited_has_left(before: list[Message]) -> None:
+    received, sent = passed_on([*before, GONE])
+    assert received == ([part(b"abc"), GONE] if before else [GONE])
+    assert sent == []
+
+
+def test_a_client_that_leaves_after_its_body_has_left() -> None:
+    received, _ = passed_on([part(b"abc"), LAST, GONE])
+    assert received == [{**LAST, "body": b"abc"}]
 
 
 def test_the_access_log_shows_no_calls_whole_id() -> None:

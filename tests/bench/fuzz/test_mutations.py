@@ -21,7 +21,7 @@ from bench.fuzz.sessions import (
 from bench.fuzz.tap import tap_examples
 from sgl_conveyor import messages as m
 from sgl_conveyor.errors import ProtocolError
-from sgl_conveyor.stream import FrameCutter
+from sgl_conveyor.frames import FrameCutter
 
 CALL = "c" * 48
 OTHERS = ["d" * 48]
