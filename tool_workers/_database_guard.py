@@ -221,10 +221,21 @@ def _check_table(table: exp.Table) -> None:
 
 
 def _tables(tree: exp.Expr) -> Iterator[tuple[str | None, str]]:
-    common = {str(cte.alias) for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and (table.db or table.name not in common):
+        if isinstance(table.this, exp.Identifier) and (table.db or not _is_common(table)):
             yield (str(table.db) or None, str(table.name))
+
+
+def _is_common(table: exp.Table) -> bool:
+    """Whether a query around a table's name defines it: what is written lies outside of queries."""
+    above = table.parent
+    while above is not None:
+        if not isinstance(above, WRITES):
+            common = above.args.get("with_")
+            if common and any(str(cte.alias) == table.name for cte in common.expressions):
+                return True
+        above = above.parent
+    return False
 
 
 def _allowed(write: bool) -> str:
