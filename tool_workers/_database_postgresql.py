@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any
@@ -25,6 +25,7 @@ from tool_workers._database_server import (
     CONNECT_LIMIT_S,
     IDLE_LIMIT_S,
     Answer,
+    T,
     Target,
     cut_late,
     run,
@@ -88,11 +89,13 @@ class PostgreSQL:
     def known(self) -> Known:
         return self._known
 
-    def limited(self, connection: Connection) -> AbstractContextManager[None]:
-        return cut_late(connection, _driver(connection).fileno(), self._target.statement_timeout_s)
+    def in_time(self, connection: Connection, work: Callable[[], T]) -> T:
+        with self.committing(connection):
+            return work()
 
-    #: A commit waits for other writers too.
-    committing = limited
+    def committing(self, connection: Connection) -> AbstractContextManager[None]:
+        # It waits for other writers too.
+        return cut_late(connection, _driver(connection).fileno(), self._target.statement_timeout_s)
 
     def check(self, connection: Connection, statement: Statement) -> None:
         """Whatever PostgreSQL's tables hold can be undone."""
