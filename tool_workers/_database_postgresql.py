@@ -45,6 +45,30 @@ _FUNCTIONS = """
         pg_catalog.bool_or(pronamespace <> 'pg_catalog'::regnamespace)
     FROM pg_catalog.pg_proc GROUP BY 1
 """
+#: Operators that users made. What a type of an extension means by one of PostgreSQL's own (`=` of
+#: `citext`) is its code in C, which only superusers bring, or what PostgreSQL's own call.
+_OPERATORS = """
+    SELECT DISTINCT oprname FROM pg_catalog.pg_operator o
+    JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE oprnamespace <> 'pg_catalog'::regnamespace AND NOT (
+        oprname IN (SELECT oprname FROM pg_catalog.pg_operator
+            WHERE oprnamespace = 'pg_catalog'::regnamespace)
+        AND (lanname = 'c' AND pronamespace <> 'pg_catalog'::regnamespace
+            OR oprcode IN (SELECT oprcode FROM pg_catalog.pg_operator
+                WHERE oprnamespace = 'pg_catalog'::regnamespace)))
+"""
+#: Casts by users' functions that we may call: no statement's text shows where one is used.
+_CASTS = """
+    SELECT castfunc::regprocedure::text FROM pg_catalog.pg_cast c
+    JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE c.oid >= 16384 AND lanname <> 'c'
+        AND (pronamespace <> 'pg_catalog'::regnamespace OR castfunc NOT IN (
+            SELECT castfunc FROM pg_catalog.pg_cast WHERE oid < 16384))
+        AND pg_catalog.has_function_privilege(castfunc, 'EXECUTE')
+    ORDER BY 1
+"""
 _COLUMNS = """
     SELECT DISTINCT pg_catalog.lower(attname)
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
@@ -160,6 +184,12 @@ class PostgreSQL:
                 f"{what} of superusers, database owners or PostgreSQL's own roles; use a role as "
                 "docs/databases.md makes it"
             )
+        cast = driver.execute(_CASTS).fetchone()
+        if cast is not None:
+            raise DatabaseRefused(
+                f"the role of DATABASE_TOOL_URL may call {cast[0]}, with which a cast runs a "
+                "user's code unseen: revoke EXECUTE on it, as docs/databases.md does"
+            )
         milliseconds = str(math.ceil(self._target.statement_timeout_s * 1000))
         [path] = driver.execute("SELECT pg_catalog.current_schemas(false)").fetchone() or [[]]
         # The server's functions come first, so that no user's takes the place of one.
@@ -187,7 +217,8 @@ def _known(driver: psycopg.Connection[Any]) -> Known:
     foreign = frozenset(name for name, is_foreign in functions.items() if is_foreign)
     columns = {name for (name,) in driver.execute(_COLUMNS).fetchall()}
     own = functions.keys() - foreign - FUNCTIONS["postgres"]
-    return Known(foreign, frozenset(own - columns) | foreign)
+    operators = frozenset(name for (name,) in driver.execute(_OPERATORS).fetchall())
+    return Known(foreign, frozenset(own - columns) | foreign, operators)
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:
