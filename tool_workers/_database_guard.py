@@ -156,7 +156,7 @@ def _check_operators(text: Text, foreign: frozenset[str]) -> None:
 
 
 def _operators(text: Text) -> Iterator[str]:
-    """All that PostgreSQL may read as an operator; it looks up some for words, and `<>` for `!=`."""
+    """All that PostgreSQL may read as an operator: some stand for words, and `<>` for `!=`."""
     runs, end = [""], 0
     for token in text.tokens:
         if token.kind is Kind.WORD:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -29,6 +30,7 @@ from tool_workers._database_server import (
     Target,
     cut_late,
     run,
+    whole,
 )
 
 #: Rows that are fetched at first, and at most: few, since each may be large.
@@ -98,7 +100,7 @@ class PostgreSQL:
         engine = create_engine(
             self._url,
             pool_size=1, max_overflow=0, pool_timeout=5, pool_pre_ping=True,
-            use_native_hstore=False,
+            use_native_hstore=False, json_deserializer=_read_json,
             connect_args={"connect_timeout": CONNECT_LIMIT_S, "application_name": "sgl-conveyor"},
         )  # fmt: skip
         event.listen(engine, "connect", self._connected)
@@ -210,6 +212,11 @@ class PostgreSQL:
         self._known = _known(driver)
         driver.prepare_threshold = None
         driver.prepared_max = 1
+
+
+def _read_json(text: str | bytes) -> Any:
+    # Python refuses to read very long integers.
+    return json.loads(text, parse_int=lambda digits: whole(digits, len(digits)))
 
 
 def _known(driver: psycopg.Connection[Any]) -> Known:

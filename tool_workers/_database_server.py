@@ -23,6 +23,9 @@ IDLE_LIMIT_S = 900
 #: Seconds for a connection.
 CONNECT_LIMIT_S = 5
 
+#: Digits of an integer that stays a number.
+_MAX_DIGITS = 300
+
 T = TypeVar("T")
 
 
@@ -105,6 +108,11 @@ class Server(Protocol):
 def run(connection: Connection, sql: str, **options: Any) -> Any:
     """Run a text as it is: a percent sign is none of a driver's marks."""
     return connection.exec_driver_sql(sql, execution_options={"no_parameters": True, **options})
+
+
+def whole(value: Any, digits: int) -> int | str:
+    """An integer, or its text where Python, and readers of JSON, may refuse its digits."""
+    return int(value) if digits <= _MAX_DIGITS else str(value)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from tool_workers._database_errors import DatabaseRefused, DatabaseUnavailable, StatementFailed
 from tool_workers._database_guard import Statement, checked
-from tool_workers._database_server import Server, Target
+from tool_workers._database_server import Server, Target, whole
 from tool_workers._database_sqlite import Sqlite
 
 #: Characters of one value; a longer one is cut, and its result is `truncated`.
@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
         case list() | dict() | tuple():
             return json.dumps(value, default=str, ensure_ascii=False)
         case Decimal() if value.is_finite() and value.as_tuple().exponent == 0:
-            return int(value)
+            return whole(value, len(value.as_tuple().digits))
         case _:
             return str(value)
 
