@@ -40,6 +40,15 @@ _REFUSED_WORDS = frozenset(
 _BEGINNINGS = frozenset(["select", "with", "values", "insert", "update", "delete"])
 _QUOTED_TOKENS = frozenset({TokenType.STRING, TokenType.IDENTIFIER, TokenType.HEX_STRING})
 
+#: What PostgreSQL's operators are made of, and the operators that words of its language look up.
+_SIGNS = frozenset("+-*/<>=~!@#%^&|`?")
+_EQUALITY = "= <>"
+_SIGNS_OF_WORDS = {
+    "like": "~~ !~~", "ilike": "~~* !~~*", "similar": "~ !~", "between": "< <= > >=",
+    "in": _EQUALITY, "any": _EQUALITY, "case": _EQUALITY, "distinct": _EQUALITY,
+    "natural": _EQUALITY, "nullif": _EQUALITY, "using": _EQUALITY,
+}  # fmt: skip
+
 # It logs what it cannot parse, which is then refused.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
@@ -51,10 +60,12 @@ class Known:
     Args:
         foreign: functions that are not its own, but a user's or an extension's.
         attributes: what may not stand behind a dot as a column: there it would call a function.
+        operators: signs that call such functions.
     """
 
     foreign: frozenset[str] = frozenset()
     attributes: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ def checked(sql: str, *, dialect: str, write: bool, known: Known = NOTHING) -> S
         raise StatementRefused(f"{_what(tree)} is not allowed: {_allowed(write)}")
     functions = FUNCTIONS[dialect] - known.foreign
     _check_calls(text, tree, functions, known)
+    _check_operators(text, known.operators)
     writes = False
     for node in tree.walk():
         _check_node(node, dialect, functions, known)
@@ -132,6 +144,36 @@ def _check_calls(text: Text, tree: exp.Expr, functions: frozenset[str], known: K
         else:
             dot = "of a schema " if qualified else ""
             raise StatementRefused(f"the function {name} {dot}is not allowed")
+
+
+def _check_operators(text: Text, foreign: frozenset[str]) -> None:
+    """No run of signs, and no word that stands for signs, calls a user's operator."""
+    if not foreign:
+        return
+    for written in _operators(text):
+        if written in foreign:
+            raise StatementRefused(f"the operator {written} calls a function that is not allowed")
+
+
+def _operators(text: Text) -> Iterator[str]:
+    """All that PostgreSQL may read as an operator: some stand for words, and `<>` for `!=`."""
+    runs, end = [""], 0
+    for token in text.tokens:
+        if token.kind is Kind.WORD:
+            yield from _SIGNS_OF_WORDS.get(token.text.lower(), "").split()
+        elif token.kind is Kind.MARK and token.text in _SIGNS:
+            if token.start != end:
+                runs.append("")
+            runs[-1] += token.text
+            end = token.start + 1
+    for run in runs:
+        yield "<>" if run == "!=" else run
+        # Signs at the end may be those of a number.
+        for at in range(len(run) - 1, 0, -1):
+            if run[at] not in "+-":
+                break
+            yield run[at]
+            yield "<>" if run[:at] == "!=" else run[:at]
 
 
 def _column_lists(tree: exp.Expr) -> Iterator[str]:
@@ -221,10 +263,21 @@ def _check_table(table: exp.Table) -> None:
 
 
 def _tables(tree: exp.Expr) -> Iterator[tuple[str | None, str]]:
-    common = {str(cte.alias) for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and (table.db or table.name not in common):
+        if isinstance(table.this, exp.Identifier) and (table.db or not _is_common(table)):
             yield (str(table.db) or None, str(table.name))
+
+
+def _is_common(table: exp.Table) -> bool:
+    """Whether a query around a table's name defines it: what is written lies outside of queries."""
+    above = table.parent
+    while above is not None:
+        if not isinstance(above, WRITES):
+            common = above.args.get("with_")
+            if common and any(str(cte.alias) == table.name for cte in common.expressions):
+                return True
+        above = above.parent
+    return False
 
 
 def _allowed(write: bool) -> str:

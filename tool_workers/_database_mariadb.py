@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,6 +21,7 @@ from tool_workers._database_server import (
     CONNECT_LIMIT_S,
     IDLE_LIMIT_S,
     Answer,
+    T,
     Target,
     cut_late,
     streamed,
@@ -66,12 +68,14 @@ class MariaDB:
     def known(self) -> Known:
         return NOTHING
 
-    def limited(self, connection: Connection) -> AbstractContextManager[None]:
+    def in_time(self, connection: Connection, work: Callable[[], T]) -> T:
+        with self.committing(connection):
+            return work()
+
+    def committing(self, connection: Connection) -> AbstractContextManager[None]:
+        # It waits for other writers too.
         driver: Any = connection.connection.driver_connection
         return cut_late(connection, driver._sock.fileno(), self._target.statement_timeout_s)
-
-    #: A commit waits for other writers too.
-    committing = limited
 
     def check(self, connection: Connection, statement: Statement) -> None:
         for schema, name in sorted(statement.tables, key=str):

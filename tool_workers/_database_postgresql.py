@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any
@@ -25,9 +26,11 @@ from tool_workers._database_server import (
     CONNECT_LIMIT_S,
     IDLE_LIMIT_S,
     Answer,
+    T,
     Target,
     cut_late,
     run,
+    whole,
 )
 
 #: Rows that are fetched at first, and at most: few, since each may be large.
@@ -43,6 +46,30 @@ _FUNCTIONS = """
     SELECT pg_catalog.lower(proname),
         pg_catalog.bool_or(pronamespace <> 'pg_catalog'::regnamespace)
     FROM pg_catalog.pg_proc GROUP BY 1
+"""
+#: Operators that users made. What a type of an extension means by one of PostgreSQL's own (`=` of
+#: `citext`) is its code in C, which only superusers bring, or what PostgreSQL's own call.
+_OPERATORS = """
+    SELECT DISTINCT oprname FROM pg_catalog.pg_operator o
+    JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE oprnamespace <> 'pg_catalog'::regnamespace AND NOT (
+        oprname IN (SELECT oprname FROM pg_catalog.pg_operator
+            WHERE oprnamespace = 'pg_catalog'::regnamespace)
+        AND (lanname = 'c' AND pronamespace <> 'pg_catalog'::regnamespace
+            OR oprcode IN (SELECT oprcode FROM pg_catalog.pg_operator
+                WHERE oprnamespace = 'pg_catalog'::regnamespace)))
+"""
+#: Casts by users' functions that we may call: no statement's text shows where one is used.
+_CASTS = """
+    SELECT castfunc::regprocedure::text FROM pg_catalog.pg_cast c
+    JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE c.oid >= 16384 AND lanname <> 'c'
+        AND (pronamespace <> 'pg_catalog'::regnamespace OR castfunc NOT IN (
+            SELECT castfunc FROM pg_catalog.pg_cast WHERE oid < 16384))
+        AND pg_catalog.has_function_privilege(castfunc, 'EXECUTE')
+    ORDER BY 1
 """
 _COLUMNS = """
     SELECT DISTINCT pg_catalog.lower(attname)
@@ -73,7 +100,7 @@ class PostgreSQL:
         engine = create_engine(
             self._url,
             pool_size=1, max_overflow=0, pool_timeout=5, pool_pre_ping=True,
-            use_native_hstore=False,
+            use_native_hstore=False, json_deserializer=_read_json,
             connect_args={"connect_timeout": CONNECT_LIMIT_S, "application_name": "sgl-conveyor"},
         )  # fmt: skip
         event.listen(engine, "connect", self._connected)
@@ -88,11 +115,13 @@ class PostgreSQL:
     def known(self) -> Known:
         return self._known
 
-    def limited(self, connection: Connection) -> AbstractContextManager[None]:
-        return cut_late(connection, _driver(connection).fileno(), self._target.statement_timeout_s)
+    def in_time(self, connection: Connection, work: Callable[[], T]) -> T:
+        with self.committing(connection):
+            return work()
 
-    #: A commit waits for other writers too.
-    committing = limited
+    def committing(self, connection: Connection) -> AbstractContextManager[None]:
+        # It waits for other writers too.
+        return cut_late(connection, _driver(connection).fileno(), self._target.statement_timeout_s)
 
     def check(self, connection: Connection, statement: Statement) -> None:
         """Whatever PostgreSQL's tables hold can be undone."""
@@ -157,6 +186,12 @@ class PostgreSQL:
                 f"{what} of superusers, database owners or PostgreSQL's own roles; use a role as "
                 "docs/databases.md makes it"
             )
+        cast = driver.execute(_CASTS).fetchone()
+        if cast is not None:
+            raise DatabaseRefused(
+                f"the role of DATABASE_TOOL_URL may call {cast[0]}, with which a cast runs a "
+                "user's code unseen: revoke EXECUTE on it, as docs/databases.md does"
+            )
         milliseconds = str(math.ceil(self._target.statement_timeout_s * 1000))
         [path] = driver.execute("SELECT pg_catalog.current_schemas(false)").fetchone() or [[]]
         # The server's functions come first, so that no user's takes the place of one.
@@ -179,12 +214,18 @@ class PostgreSQL:
         driver.prepared_max = 1
 
 
+def _read_json(text: str | bytes) -> Any:
+    # Python refuses to read very long integers.
+    return json.loads(text, parse_int=lambda digits: whole(digits, len(digits)))
+
+
 def _known(driver: psycopg.Connection[Any]) -> Known:
     functions = dict(driver.execute(_FUNCTIONS).fetchall())
     foreign = frozenset(name for name, is_foreign in functions.items() if is_foreign)
     columns = {name for (name,) in driver.execute(_COLUMNS).fetchall()}
     own = functions.keys() - foreign - FUNCTIONS["postgres"]
-    return Known(foreign, frozenset(own - columns) | foreign)
+    operators = frozenset(name for (name,) in driver.execute(_OPERATORS).fetchall())
+    return Known(foreign, frozenset(own - columns) | foreign, operators)
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -22,6 +22,11 @@ GRACE_S = 1.0
 IDLE_LIMIT_S = 900
 #: Seconds for a connection.
 CONNECT_LIMIT_S = 5
+
+#: Digits of an integer that stays a number.
+_MAX_DIGITS = 300
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,19 @@ class Server(Protocol):
     def known(self) -> Known:
         """What the connected database says of its names."""
 
-    def limited(self, connection: Connection) -> AbstractContextManager[None]:
-        """While entered, what runs is ended in time.
+    def in_time(self, connection: Connection, work: Callable[[], T]) -> T:
+        """Do what uses the connection, and end it in time.
+
+        Raises:
+            StatementTimeout: it was ended.
+        """
+
+    def committing(self, connection: Connection) -> AbstractContextManager[None]:
+        """While entered, a commit is ended in time.
 
         Raises:
             StatementTimeout: it was.
         """
-
-    def committing(self, connection: Connection) -> AbstractContextManager[None]:
-        """The same for a commit."""
 
     def check(self, connection: Connection, statement: Statement) -> None:
         """Ask the database whether a statement that writes could be undone.
@@ -99,6 +108,11 @@ class Server(Protocol):
 def run(connection: Connection, sql: str, **options: Any) -> Any:
     """Run a text as it is: a percent sign is none of a driver's marks."""
     return connection.exec_driver_sql(sql, execution_options={"no_parameters": True, **options})
+
+
+def whole(value: Any, digits: int) -> int | str:
+    """An integer, or its text where Python, and readers of JSON, may refuse its digits."""
+    return int(value) if digits <= _MAX_DIGITS else str(value)
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
@@ -15,10 +17,13 @@ from sqlalchemy.pool import QueuePool
 from tool_workers._database_errors import StatementError, StatementRefused, StatementTimeout
 from tool_workers._database_functions import FUNCTIONS
 from tool_workers._database_guard import NOTHING, Known, Statement
-from tool_workers._database_server import Answer, Target, streamed
+from tool_workers._database_server import Answer, T, Target, streamed
 
 #: Bytes that SQLite may hold in memory: its caches, sorters and temporary tables together.
-MAX_MEMORY_BYTES = 256 * 1024**2
+#: It sorts them in one go, which nothing interrupts: with more, that would go on for long.
+MAX_MEMORY_BYTES = 64 * 1024**2
+#: Seconds beyond the limit after which a statement that cannot be interrupted is left alone.
+_GRACE_S = 0.5
 #: Instructions of its virtual machine between two looks at the clock: about a millisecond.
 _INSTRUCTIONS = 20_000
 _LIMITS = {
@@ -76,11 +81,35 @@ class Sqlite:
     def known(self) -> Known:
         return NOTHING
 
-    def limited(self, connection: Connection) -> AbstractContextManager[None]:
+    def in_time(self, connection: Connection, work: Callable[[], T]) -> T:
         driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        target = self._target
-        return guarded(driver, write=target.write, limit_s=target.statement_timeout_s)
+        assert isinstance(driver, _Connection)
+        write, limit_s = self._target.write, self._target.statement_timeout_s
+        deadline = time.monotonic() + limit_s
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                with guarded(driver, write=write, limit_s=limit_s):
+                    done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        # SQLite asks nobody while it sorts: whoever waits for that must be another thread.
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            result = done.result(deadline + _GRACE_S - time.monotonic())
+        except TimeoutError:
+            # Of ours, or of what ran: that has ended.
+            if not done.done():
+                driver.leave_to(thread)
+                connection.invalidate()
+            raise self._timeout() from None
+        thread.join()
+        if time.monotonic() > deadline:
+            raise self._timeout()
+        return result
 
     def committing(self, connection: Connection) -> AbstractContextManager[None]:
         return nullcontext()
@@ -96,15 +125,37 @@ class Sqlite:
     def failure(self, error: BaseException | None) -> StatementError | None:
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_INTERRUPT:
-            limit = self._target.statement_timeout_s
-            return StatementTimeout(f"it ran longer than {limit:g} s")
+            return self._timeout()
         if code == sqlite3.SQLITE_AUTH:
             return StatementRefused("the database does not allow this statement")
         return None
 
+    def _timeout(self) -> StatementTimeout:
+        return StatementTimeout(f"it ran longer than {self._target.statement_timeout_s:g} s")
+
     def _connect(self) -> sqlite3.Connection:
         target = self._target
         return connect(self._path, write=target.write, wait_s=target.statement_timeout_s)
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be left to a thread which still runs a statement on it."""
+
+    _left = False
+
+    def leave_to(self, thread: threading.Thread) -> None:
+        """Have it closed once the thread has ended: to close it now would wait for that."""
+        self._left = True
+
+        def close() -> None:
+            thread.join()
+            sqlite3.Connection.close(self)
+
+        threading.Thread(target=close, daemon=True).start()
+
+    def close(self) -> None:
+        if not self._left:
+            super().close()
 
 
 def connect(path: Path, *, write: bool, wait_s: float) -> sqlite3.Connection:
@@ -120,7 +171,12 @@ def connect(path: Path, *, write: bool, wait_s: float) -> sqlite3.Connection:
     """
     uri = f"file:{quote(str(path.absolute()))}?mode={'rw' if write else 'ro'}"
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=wait_s, check_same_thread=False
+        uri,
+        uri=True,
+        isolation_level=None,
+        timeout=wait_s,
+        check_same_thread=False,
+        factory=_Connection,
     )
     for category, limit in _LIMITS.items():
         connection.setlimit(category, limit)

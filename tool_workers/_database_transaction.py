@@ -17,8 +17,8 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from tool_workers._database_errors import DatabaseRefused, DatabaseUnavailable, StatementFailed
-from tool_workers._database_guard import checked
-from tool_workers._database_server import Server, Target
+from tool_workers._database_guard import Statement, checked
+from tool_workers._database_server import Server, Target, whole
 from tool_workers._database_sqlite import Sqlite
 
 #: Characters of one value; a longer one is cut, and its result is `truncated`.
@@ -88,13 +88,7 @@ class Transaction:
             sql, dialect=server.dialect, write=self._target.write, known=server.known()
         )
         try:
-            with server.limited(connection):
-                if statement.writes:
-                    server.check(connection, statement)
-                with server.answer(connection, statement) as answer:
-                    if answer.columns is None:
-                        return Change(answer.affected)
-                    return self._rows(answer.columns, answer.rows)
+            return server.in_time(connection, lambda: self._ran(statement))
         except DBAPIError as error:
             known = server.failure(error.orig)
             raise known or StatementFailed(_sentence(error.orig)) from None
@@ -125,6 +119,15 @@ class Transaction:
     def rollback(self) -> None:
         """Undo what was changed, and give the connection back."""
         self._connection.close()
+
+    def _ran(self, statement: Statement) -> Rows | Change:
+        server, connection = self._server, self._connection
+        if statement.writes:
+            server.check(connection, statement)
+        with server.answer(connection, statement) as answer:
+            if answer.columns is None:
+                return Change(answer.affected)
+            return self._rows(answer.columns, answer.rows)
 
     def _rows(self, columns: list[str], found: Iterable[Any]) -> Rows:
         rows: list[list[Any]] = []
@@ -194,7 +197,7 @@ def _plain(value: Any) -> Any:
         case list() | dict() | tuple():
             return json.dumps(value, default=str, ensure_ascii=False)
         case Decimal() if value.is_finite() and value.as_tuple().exponent == 0:
-            return int(value)
+            return whole(value, len(value.as_tuple().digits))
         case _:
             return str(value)
 
