@@ -112,17 +112,14 @@ class MariaDB:
         return None
 
     def _connected(self, driver: Any, _record: object) -> None:
-        try:
-            if "MariaDB" not in driver.get_server_info():
-                raise DatabaseRefused(
-                    "the server that DATABASE_TOOL_URL names is MySQL, on which this tool was "
-                    "never tried: use MariaDB"
-                )
-            with driver.cursor() as cursor:
-                self._set_up(cursor)
-        except BaseException:
-            driver.close()
-            raise
+        # What fails here is closed by SQLAlchemy, which complains if it is closed already.
+        if "MariaDB" not in driver.get_server_info():
+            raise DatabaseRefused(
+                "the server that DATABASE_TOOL_URL names is MySQL, on which this tool was "
+                "never tried: use MariaDB"
+            )
+        with driver.cursor() as cursor:
+            self._set_up(cursor)
 
     def _set_up(self, cursor: Any) -> None:
         if self._target.role is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sgl_conveyor.errors import ConfigurationError
@@ -50,3 +52,26 @@ def test_a_database_with_a_blank_in_its_name(
                 Database.start()
     finally:
         mariadb_only.run(f"SET GLOBAL sql_mode = '{before}'")
+
+
+def test_a_refusal_is_a_sentence_and_no_traceback(
+    server: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_TOOL_URL", server.owner)
+    with pytest.raises(ConfigurationError):
+        Database.start()
+    assert [record.getMessage() for record in caplog.records] == []
+    assert "Traceback" not in capfd.readouterr().err
+    # Nor is the connection left open.
+    query = {
+        "postgresql": "SELECT COUNT(*) FROM pg_stat_activity "
+        "WHERE application_name = 'sgl-conveyor' AND usename = 'owner'",
+        "mariadb": "SELECT COUNT(*) - 1 FROM information_schema.processlist WHERE user = 'owner'",
+    }
+    deadline = time.monotonic() + 20
+    while server.run(query[server.kind]) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
