@@ -27,9 +27,22 @@ from tool_workers._database_server import (
     streamed,
 )
 
-_GRANT = re.compile(r"GRANT (.+?) ON (?:(?:FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(\S+) TO ")
+#: The lines of SHOW GRANTS, word for word: any other line may give anything.
+_NAME = r"`(?:[^`]|``)*`"
+_WHO = rf"(?:{_NAME}|'[^']*')(?:@(?:{_NAME}|'[^']*'))?"
+_PRIVILEGE = rf"[A-Z]+(?: [A-Z]+)*(?: \((?:{_NAME}|\w+)(?:, (?:{_NAME}|\w+))*\))?"
+_GRANT = re.compile(
+    rf"GRANT ({_PRIVILEGE}(?:, {_PRIVILEGE})*) "
+    rf"ON (?:(?:FUNCTION|PROCEDURE|PACKAGE|PACKAGE BODY) )?((\*|{_NAME})\.(?:\*|{_NAME})) "
+    rf"TO {_WHO}( .*)?",
+    re.DOTALL,
+)
+#: A role, which gives nothing until it is active: what it gives then is listed too.
+_ROLE = re.compile(
+    rf"GRANT {_NAME} TO {_WHO}|SET DEFAULT ROLE (?:{_NAME}|NONE)(?: FOR {_WHO})?", re.DOTALL
+)
 _ALLOWED = {"SELECT", "INSERT", "UPDATE", "DELETE", "SHOW VIEW"}
-_OWN_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema", "*"}
+_OWN_SCHEMAS = {"mysql", "performance_schema", "sys", "information_schema"}
 _INNODB = """
     SELECT 1 FROM information_schema.tables
     WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s
@@ -99,22 +112,21 @@ class MariaDB:
         return None
 
     def _connected(self, driver: Any, _record: object) -> None:
-        try:
-            if "MariaDB" not in driver.get_server_info():
-                raise DatabaseRefused(
-                    "the server that DATABASE_TOOL_URL names is MySQL, on which this tool was "
-                    "never tried: use MariaDB"
-                )
-            with driver.cursor() as cursor:
-                self._set_up(cursor)
-        except BaseException:
-            driver.close()
-            raise
+        # What fails here is closed by SQLAlchemy, which complains if it is closed already.
+        if "MariaDB" not in driver.get_server_info():
+            raise DatabaseRefused(
+                "the server that DATABASE_TOOL_URL names is MySQL, on which this tool was "
+                "never tried: use MariaDB"
+            )
+        with driver.cursor() as cursor:
+            self._set_up(cursor)
 
     def _set_up(self, cursor: Any) -> None:
         if self._target.role is not None:
             name = self._target.role.replace("`", "``")
             cursor.execute(f"SET ROLE `{name}`")
+        # Before the lines are read, for how names are quoted depends on it.
+        cursor.execute("SET SESSION sql_mode = %s", (_SQL_MODE,))
         cursor.execute("SHOW GRANTS")
         for (grant,) in cursor.fetchall():
             excess = _excess(grant)
@@ -125,7 +137,6 @@ class MariaDB:
                 )
         limit_s = self._target.statement_timeout_s
         for name, value in {
-            "sql_mode": _SQL_MODE,
             "max_statement_time": limit_s,
             "innodb_lock_wait_timeout": math.ceil(limit_s),
             "idle_transaction_timeout": IDLE_LIMIT_S,
@@ -138,15 +149,26 @@ class MariaDB:
 
 def _excess(grant: str) -> str | None:
     """What a line of SHOW GRANTS gives beyond rows of tables, or None."""
-    found = _GRANT.match(grant)
-    if found is None:
-        # A role that is granted, or the one to begin with: what an active one gives is listed too.
+    if _ROLE.fullmatch(grant):
         return None
-    given = {name.strip() for name in re.sub(r"\([^)]*\)", "", found[1]).split(",")} - {"USAGE"}
-    if given and grant.endswith("WITH GRANT OPTION"):
-        return f"GRANT OPTION on {found[2]}"
-    schema = found[2].partition(".")[0].strip("`").lower()
-    if given and (schema in _OWN_SCHEMAS or "%" in schema):
-        return f"{min(given)} on {found[2]}"
+    found = _GRANT.fullmatch(grant)
+    if found is None:
+        return f"what this tool does not know: {grant[:80]}"
+    privileges, where, schema, rest = found.groups()
+    if "GRANT OPTION" in (rest or ""):
+        return f"GRANT OPTION on {where}"
+    names = re.sub(rf"\((?:{_NAME}|[^)`])*\)", "", privileges).split(",")
+    given = {name.strip() for name in names} - {"USAGE"}
+    if given and _holds_own(schema.strip("`")):
+        return f"{min(given)} on {where}"
     beyond = sorted(given - _ALLOWED)
-    return f"{beyond[0]} on {found[2]}" if beyond else None
+    return f"{beyond[0]} on {where}" if beyond else None
+
+
+def _holds_own(schema: str) -> bool:
+    """Whether a name, in which `_` is any letter but after a backslash, may be a server's own."""
+    if schema == "*" or "%" in schema:
+        return True
+    parts = re.findall(r"\\.|.", schema.lower(), re.DOTALL)
+    pattern = "".join("." if part == "_" else re.escape(part[-1]) for part in parts)
+    return any(re.fullmatch(pattern, own, re.DOTALL) for own in _OWN_SCHEMAS)

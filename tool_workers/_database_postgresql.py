@@ -166,13 +166,10 @@ class PostgreSQL:
             rows = run(connection, f"FETCH FORWARD {count} FROM {cursor}").fetchall()
 
     def _connected(self, driver: Any, _record: object) -> None:
-        try:
-            driver.autocommit = True
-            self._set_up(driver)
-            driver.autocommit = False
-        except BaseException:
-            driver.close()
-            raise
+        # What fails here is closed by SQLAlchemy.
+        driver.autocommit = True
+        self._set_up(driver)
+        driver.autocommit = False
 
     def _set_up(self, driver: psycopg.Connection[Any]) -> None:
         if self._target.role is not None:

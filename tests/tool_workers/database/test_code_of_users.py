@@ -15,7 +15,8 @@ from tool_workers.database import Database
 @pytest.fixture
 def operators(postgresql_only: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Operators with a user's function, which all may call: a new one, and two with known names."""
-    # An engine of its own, which is not yet connected.
+    # An engine of its own, which is not yet connected; the reader has few connections.
+    monkeypatch.setenv("DATABASE_TOOL_URL", postgresql_only.writer)
     monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "57")
     code = "LANGUAGE plpgsql AS 'BEGIN RAISE division_by_zero; END'"
     postgresql_only.run(
@@ -61,6 +62,7 @@ def test_other_operators_are_not() -> None:
 def test_a_users_cast_that_may_run_is_refused(
     postgresql_only: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DATABASE_TOOL_URL", postgresql_only.writer)
     monkeypatch.setenv("DATABASE_TOOL_STATEMENT_TIMEOUT_S", "56")
     postgresql_only.run(
         "CREATE FUNCTION told(orders) RETURNS text LANGUAGE sql AS $$SELECT 'x'$$",

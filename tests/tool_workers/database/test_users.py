@@ -108,6 +108,8 @@ def _is_refused(url: str, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "GRANT USAGE ON *.* TO `a`@`%` IDENTIFIED BY PASSWORD '*00'",
         "GRANT SELECT (`id`, `name`), INSERT ON `shop`.`customers` TO `a`@`%`",
         "GRANT SELECT, INSERT, UPDATE, DELETE, SHOW VIEW ON `shop`.* TO `a`@`%`",
+        "GRANT SELECT (`a) ON ``b`) ON `my shop`.`an ON order` TO `a b`@`%` REQUIRE SSL",
+        "GRANT SELECT ON `my\\_shop`.* TO `reader`",
         "GRANT `reader` TO `a`@`%`",
         "SET DEFAULT ROLE `reader` FOR `a`@`%`",
     ],
