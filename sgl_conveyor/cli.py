@@ -38,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     tools.add_argument("--json", action="store_true", help="in the OpenAI function format")
     commands.add_parser(
         "doctor",
-        help="check what the sandbox keeps on this machine; exit code 1: less than it should",
+        help="check what the sandbox keeps on this machine; exit code 1: less than it should, "
+        "2: none can be made",
         allow_abbrev=False,
     )
     return parser

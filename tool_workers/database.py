@@ -31,7 +31,9 @@ class Settings(BaseSettings):
         statement_timeout_s: seconds for one statement.
     """
 
-    model_config = SettingsConfigDict(env_prefix="DATABASE_TOOL_", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATABASE_TOOL_", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     url: str | None = None
     write: bool = False

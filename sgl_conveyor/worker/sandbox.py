@@ -108,8 +108,9 @@ def check() -> None:
     if run.returncode != 0:
         reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
         raise ConfigurationError(
-            f"a sandbox cannot be made here: {reason}. It needs user namespaces and an interpreter "
-            f"that others can read ({sys.executable}); --unsafe-no-sandbox goes without"
+            f"a sandbox cannot be made here: {reason}. It needs user namespaces, and an "
+            f"interpreter that this user can read ({sys.executable} and what belongs to it; "
+            "PYTHON=... ./setup.sh takes another); the server's --unsafe-no-sandbox goes without"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -11,7 +12,12 @@ import sys
 import psutil
 import pytest
 
+from sgl_conveyor import messages as m
+from sgl_conveyor.describe import describe
+from sgl_conveyor.dispatcher.hosts.local import LocalHost
+from sgl_conveyor.worker.loading import load_tool
 from tests.dispatcher.harness import dispatcher, wait_until
+from tests.worker.at_hand import Ears
 
 WORDY = "tests.tools.slow:Wordy"
 WORDY_IN_SANDBOX = "tests.tools.slow:WordyInSandbox"
@@ -53,6 +59,17 @@ def test_a_worker_ends_whose_parent_ended_before_it_began() -> None:
         [sys.executable, "-c", source], capture_output=True, check=False, timeout=30
     )
     assert (orphan.returncode, orphan.stdout) == (-9, b"")
+
+
+def test_a_worker_that_refuses_to_start_ends_with_its_own_code_and_sentence() -> None:
+    spec = describe(load_tool("tests.tools.refuses_to_start:Refuses"))
+    said: asyncio.Queue[m.FromWorker] = asyncio.Queue()
+
+    async def run() -> str:
+        return await LocalHost(unsafe=True).run(spec, lambda worker: None, Ears(said))
+
+    how = asyncio.run(run())
+    assert how == "exit code 2: it is configured badly: configure it well"
 
 
 class TestMemory:

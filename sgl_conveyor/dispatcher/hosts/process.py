@@ -31,6 +31,8 @@ _WAITING_TEXT_BYTES = 16 * 1024 * 1024
 #: Seconds of a core that a sandbox may take before it gives way: what a program does usually ends
 #: before, and would be slow beside others from its start on.
 _FAIR_PROCESSOR_S = 1.0
+#: Seconds for a process to end after its end of the channel has.
+_END_LIMIT_S = 0.5
 #: Bytes of a worker's stderr that are kept for the message about its end.
 _STDERR_TAIL = 4096
 #: Bytes that are read of it at once, and seconds between two reads of a sandbox's.
@@ -179,6 +181,9 @@ class LocalWorker(Worker):
         except (ProtocolError, OSError) as error:
             self._end_for("cannot be heard", error)
         else:
+            # Its end comes with the process's: then how that ended is known.
+            self.retired = True
+            await asyncio.sleep(_END_LIMIT_S)
             self.kill()
 
     def _received(self, frame: bytes) -> None:

@@ -57,6 +57,12 @@ def test_a_bad_setting_is_an_error_that_keeps_its_value(
         Database.start()
 
 
+def test_an_empty_setting_is_none(sqlite_only: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WRITE", "ROLE", "MAX_ROWS", "STATEMENT_TIMEOUT_S"):
+        monkeypatch.setenv(f"DATABASE_TOOL_{name}", "")
+    assert rows("SELECT 1") == [[1]]
+
+
 @pytest.mark.parametrize("url", UNSERVED)
 def test_what_is_not_served_is_refused_at_start_in_one_sentence(
     url: str, monkeypatch: pytest.MonkeyPatch
