@@ -74,28 +74,24 @@ class TestAWeakerSandbox:
 
     SENTENCE = "the sandbox is weaker here than docs/security.md says: a program makes a socket"
 
-    def test_the_doctor_says_so_and_fails(self, environment: dict[str, str]) -> None:
-        run = subprocess.run(
-            [sys.executable, "-m", "sgl_conveyor.cli", "doctor"],
+    def run(self, environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command],
             env={**environment, "COLUMNS": "300"},
             capture_output=True,
             text=True,
             timeout=240,
             check=False,
         )
+
+    def test_the_doctor_says_so_and_fails(self, environment: dict[str, str]) -> None:
+        run = self.run(environment, "sgl_conveyor.cli", "doctor")
         assert run.returncode == 1, run
         assert self.SENTENCE in run.stdout
 
     def test_the_launcher_says_the_same_and_does_not_start(
         self, environment: dict[str, str]
     ) -> None:
-        run = subprocess.run(
-            [sys.executable, "-m", "sgl_conveyor.launch_server", "--tools", "python"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        run = self.run(environment, "sgl_conveyor.launch_server", "--tools", "python")
         assert run.returncode == 2, run
         assert self.SENTENCE in run.stderr

@@ -64,7 +64,7 @@ def test_one_that_is_heavy_is_found_beside_one_that_cannot_be_weighed() -> None:
 
 
 def test_one_that_is_unread_for_a_second_is_found_and_not_before() -> None:
-    assert found_by(unreadable, looks=10) == []
+    assert found_by(unreadable, looks=3) == []
     began = time.monotonic()
     [(place, why)] = found_by(stuck, looks=3)
     assert (place, "cannot be read" in why) == (0, True)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from sgl_conveyor.dispatcher.hosts.priority import NICENESS
-from tests.dispatcher.harness import Harness, dispatcher, wait_until
+from tests.dispatcher.harness import STOP, Harness, dispatcher, wait_until
 
 AUTOGROUP = Path("/proc/self/autogroup")
 pytestmark = pytest.mark.skipif(not AUTOGROUP.exists(), reason="the kernel has no autogroups")
@@ -61,3 +61,15 @@ def test_one_that_burns_gives_way_and_others_do_not(conveyor: Harness) -> None:
     # All that it forks with it, and not the other sandbox, which waits for a call.
     wait_until(lambda: len(set(map(os.getsid, lowered))) == 1, "one session")
     assert 0 in sessions_in(conveyor).values()
+
+
+def test_the_start_of_a_worker_is_not_its_programs_doing() -> None:
+    with dispatcher(["tests.tools.slow_to_import:SlowToImport"]) as conveyor:
+        call = conveyor.create("slow_to_import")
+        conveyor.attach(call)
+        conveyor.decode(call, "x", STOP)
+        seen: set[int] = set()
+        while not conveyor.read(call, 0).ended:
+            seen |= set(sessions_in(conveyor).values())
+        assert conveyor.read(call).outcome.value == "waited"
+    assert seen == {0}

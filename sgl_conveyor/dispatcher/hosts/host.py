@@ -65,7 +65,8 @@ class Worker(ABC):
         """Memory of the process and all that it started (bytes); 0 if it is gone.
 
         Args:
-            enough: below this, a quick sum that counts shared pages more than once will do.
+            enough: the limit (bytes). Below it, a quick sum that counts shared pages more than once
+                will do; beyond it, nothing more need be added.
 
         Raises:
             HostError: the process is there and its memory cannot be read.

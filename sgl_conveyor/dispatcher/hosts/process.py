@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of text that may wait for a worker that is behind.
 _WAITING_TEXT_BYTES = 16 * 1024 * 1024
-#: Seconds of a core that a sandbox may take before it gives way: what a program does usually ends
-#: before, and would be slow beside others from its start on.
+#: Seconds of a core that a sandbox may take for its call before it gives way: what a program does
+#: usually ends before, and would be slow beside others from its start on.
 _FAIR_PROCESSOR_S = 1.0
 #: Seconds for a process to end after its end of the channel has.
 _END_LIMIT_S = 0.5
@@ -66,6 +66,8 @@ class LocalWorker(Worker):
         self._cgroup = cgroup
         self._group: SandboxGroup | None = None
         self._gives_way = not sandboxed
+        # What it had taken of the cores when it was first weighed: its start is no program's doing.
+        self._start_processor_s: float | None = None
         self._result_bytes = result_bytes
         self._registry = registry
         self._listener = listener
@@ -231,13 +233,17 @@ class LocalWorker(Worker):
         if self.pid is None:
             return 0
         if self._group is not None:
-            return self._group.memory_bytes
+            # The kernel keeps the limit. For a moment it may count more, of what it can give back.
+            return min(self._group.memory_bytes, enough)
         # It reads /proc, which takes milliseconds on a machine with many processes.
         return await asyncio.to_thread(self._weigh, self.pid, enough)
 
     def _weigh(self, pid: int, enough: int) -> int:
         weight = weight_of(pid, enough)
-        if not self._gives_way and weight.processor_s > _FAIR_PROCESSOR_S:
+        if self._start_processor_s is None:
+            self._start_processor_s = weight.processor_s
+        took = weight.processor_s - self._start_processor_s
+        if not self._gives_way and took > _FAIR_PROCESSOR_S:
             self._gives_way = lower_sessions_below(pid, weight.processes)
         if not self.sandboxed or len(weight.processes) < 2:
             return weight.memory_bytes

@@ -38,7 +38,7 @@ def weight_of(pid: int, enough: int) -> Weight:
     Args:
         pid: the process.
         enough: below this many bytes, the quicker sum that counts shared pages more than once
-            will do.
+            will do; beyond them nothing more is added.
 
     Raises:
         HostError: a process is there and its memory cannot be read.
